@@ -1,0 +1,26 @@
+// The two example applications, without dependencies: one program, its first argument says which part it plays.
+//
+//   main.js server PORT                      HTTP: /status, /dependency/status, /echo
+//   main.js dependency PORT                  HTTP: /status
+//   main.js client PORT                      HTTP: /call?url=…, /watch?url=…&every=MS&count=N: makes the calls from where it runs
+//   main.js get URL                          prints status and body of one call
+//   main.js chat NAME --listen PORT [--dial HOST:PORT --trigger PORT]
+//   main.js chat NAME --dial HOST:PORT [--they-close-first]
+import { chatCommand } from './chat.js';
+import { getCommand, serveClient, serveDependency, serveServer } from './http.js';
+
+const [part, ...rest] = process.argv.slice(2);
+const parts = {
+  server: () => serveServer(Number(rest[0])),
+  dependency: () => serveDependency(Number(rest[0])),
+  client: () => serveClient(Number(rest[0])),
+  get: () => getCommand(rest[0]),
+  chat: () => chatCommand(rest),
+};
+const play = parts[part];
+if (play === undefined) {
+  process.stderr.write(`usage: main.js ${Object.keys(parts).join('|')} …\n`);
+  process.exit(2);
+}
+process.on('SIGTERM', () => process.exit(0));
+await play();

@@ -1,0 +1,278 @@
+import { Agent, request as httpRequest, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { AbortOptions } from '../platform/abort.ts';
+import { Failure, systemCode } from '../platform/errors.ts';
+import { version } from '../platform/version.ts';
+import { failureOfConnection, failureOfStatus, type Intent } from './api-failures.ts';
+import type { ApiServer } from './api-server.ts';
+import type { ClientCertificate, Credential, CredentialSource } from './credential.ts';
+
+/** A request to the API server. */
+export interface ApiRequest extends AbortOptions {
+  readonly method: 'GET' | 'POST';
+  /** From the API's root, with its query: `/api/v1/pods?limit=500`. */
+  readonly path: string;
+  readonly headers?: OutgoingHttpHeaders;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  readonly intent: Intent;
+}
+
+/** An upgraded connection: the caller's to destroy. */
+export interface Upgraded {
+  readonly socket: Duplex;
+  /** What was read behind the answer's headers. */
+  readonly head: Buffer;
+  readonly response: IncomingMessage;
+}
+
+/** How long an answer may take from the request to its last byte. A stream only has to begin by then. */
+const ANSWER_MILLISECONDS = 30_000;
+/** An answer may not be longer: a page of 500 objects stays far below. */
+const MAX_ANSWER = 512 * 1024 * 1024;
+/** 429 and 503 with Retry-After are asked again so often. */
+const MAX_BUSY_RETRIES = 3;
+const MAX_RETRY_AFTER_SECONDS = 10;
+
+/**
+ * HTTP/1.1 to one API server: kept connections, authentication renewed after a 401, one more try on a kept
+ * connection that was closed under us, and Failures for whatever goes wrong. All requests of kpctl are safe
+ * to repeat. Headers are sent with every request and connection (impersonation).
+ */
+export class ApiClient {
+  readonly server: ApiServer;
+  readonly #credentials: CredentialSource;
+  readonly #headers: OutgoingHttpHeaders;
+  /** One per client certificate: a renewed one must not travel on an old connection. */
+  #agent: { readonly agent: ApiAgent; readonly certificate: ClientCertificate | undefined } | undefined;
+  readonly #closing = new AbortController();
+
+  constructor(server: ApiServer, credentials: CredentialSource, headers: OutgoingHttpHeaders) {
+    this.server = server;
+    this.#credentials = credentials;
+    this.#headers = { 'user-agent': `kpctl/${version}`, ...headers };
+  }
+
+  /** The JSON of the answer. Throws a Failure (api-failures.ts), or what `signal` aborts with. */
+  async json(request: ApiRequest): Promise<unknown> {
+    return await this.#failing(request, async () => {
+      using answer = await this.#answered(request);
+      const text = await bodyOf(answer.value, answer.signal);
+      try {
+        return JSON.parse(text) as unknown;
+      } catch (error) {
+        throw new Failure('API_ERROR', `the answer of ${this.server.url} to ${request.path} is not JSON`, {
+          likely: 'the server of the kubeconfig is not an API server',
+          cause: error,
+        });
+      }
+    });
+  }
+
+  /** An answer whose body goes on (a watch). The caller destroys it. */
+  async stream(request: ApiRequest): Promise<IncomingMessage> {
+    return await this.#failing(request, async () => {
+      using answer = await this.#answered(request);
+      return answer.value;
+    });
+  }
+
+  /** A connection that the server has upgraded (101), on a socket of its own. */
+  async upgrade(request: ApiRequest): Promise<Upgraded> {
+    return await this.#failing(request, async () => {
+      using answer = await this.#authenticated(request, async (credential, signal) => {
+        return await this.#send(request, credential, new ApiAgent(this.server, credential.certificate, false), signal);
+      });
+      if ('head' in answer.value) return answer.value;
+      throw await this.#failureOf(answer.value, request, answer.signal);
+    });
+  }
+
+  /** Ends what is under way, and the kept connections. */
+  close(): void {
+    this.#closing.abort(new Failure('CLUSTER_CLOSED', `the connection to ${this.server.url} was closed`));
+    this.#agent?.agent.destroy();
+  }
+
+  #signal({ signal }: AbortOptions): AbortSignal {
+    return signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
+  }
+
+  async #failing<T>(request: ApiRequest, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
+      throw failureOfConnection(error, this.server.url, request.signal);
+    }
+  }
+
+  /** The answer, which is 2xx. */
+  async #answered(request: ApiRequest): Promise<InTime<IncomingMessage>> {
+    for (let tries = 1; ; tries++) {
+      const answer = await this.#authenticated(request, async (credential, signal) => await this.#resent(request, credential, signal));
+      const status = answer.value.statusCode ?? 0;
+      if (status >= 200 && status < 300) return answer;
+      using failed = answer;
+      const pause = retryAfter(failed.value);
+      if (pause === undefined || tries > MAX_BUSY_RETRIES) throw await this.#failureOf(answer.value, request, answer.signal);
+      answer.value.destroy();
+      await sleep(pause * 1000, undefined, { signal: this.#signal(request) });
+    }
+  }
+
+  /** Sends with the current credential; once more with a renewed one when it is not accepted. A log-in may take its time. */
+  async #authenticated<T extends IncomingMessage | Upgraded>(
+    request: ApiRequest,
+    send: (credential: Credential, signal: AbortSignal) => Promise<T>,
+  ): Promise<InTime<T>> {
+    const signal = this.#signal(request);
+    const credential = await this.#credentials.current({ signal });
+    const answer = await inTime(signal, async (limited) => await send(credential, limited));
+    if ('head' in answer.value || answer.value.statusCode !== 401 || !this.#credentials.rejected(credential)) return answer;
+    answer.value.destroy();
+    answer[Symbol.dispose]();
+    const renewed = await this.#credentials.current({ signal });
+    return await inTime(signal, async (limited) => await send(renewed, limited));
+  }
+
+  /** Sends on a kept connection; again, on another one, if that was closed under us. */
+  async #resent(request: ApiRequest, credential: Credential, signal: AbortSignal): Promise<IncomingMessage> {
+    const agent = this.#agentFor(credential.certificate);
+    for (let tries = 0; ; tries++) {
+      const sent: { request?: ClientRequest } = {};
+      try {
+        const answer = await this.#send(request, credential, agent, signal, sent);
+        if (!('head' in answer)) return answer;
+        answer.socket.destroy();
+        throw new Failure('API_ERROR', `the server ${this.server.url} upgraded a request that did not ask for it`);
+      } catch (error) {
+        const closed = ['ECONNRESET', 'EPIPE'].includes(systemCode(error) ?? '') && sent.request?.reusedSocket === true;
+        // Every kept connection may have been closed at once (a restart of the server): drop them all.
+        if (!closed || tries > 0 || signal.aborted) throw error;
+        agent.dropIdle();
+      }
+    }
+  }
+
+  #agentFor(certificate: ClientCertificate | undefined): ApiAgent {
+    if (this.#agent === undefined || this.#agent.certificate !== certificate) {
+      this.#agent?.agent.dropIdle();
+      this.#agent = { agent: new ApiAgent(this.server, certificate, true), certificate };
+    }
+    return this.#agent.agent;
+  }
+
+  async #send(
+    { method, path, headers, body }: ApiRequest,
+    { authorization }: Credential,
+    agent: ApiAgent,
+    signal: AbortSignal,
+    sent: { request?: ClientRequest } = {},
+  ): Promise<IncomingMessage | Upgraded> {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    return await new Promise((resolve, reject) => {
+      const request = httpRequest({
+        agent,
+        method,
+        path: `${this.server.basePath}${path}`,
+        signal,
+        headers: {
+          host: this.server.host,
+          accept: 'application/json',
+          ...this.#headers,
+          ...(authorization !== undefined && { authorization }),
+          ...(text !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+          ...headers,
+        },
+      });
+      sent.request = request;
+      request.on('error', (error) => reject(signal.aborted ? signal.reason : error));
+      request.on('response', resolve);
+      request.on('upgrade', (response, socket, head: Buffer) => resolve({ response, socket, head }));
+      request.end(text);
+    });
+  }
+
+  async #failureOf(response: IncomingMessage, { intent }: ApiRequest, signal: AbortSignal): Promise<Failure> {
+    return failureOfStatus(response.statusCode ?? 0, await bodyOf(response, signal), intent, this.server.url);
+  }
+}
+
+/** Makes its connections through {@link ApiServer.dial}. */
+class ApiAgent extends Agent {
+  readonly #server: ApiServer;
+  readonly #certificate: ClientCertificate | undefined;
+
+  constructor(server: ApiServer, certificate: ClientCertificate | undefined, keepAlive: boolean) {
+    super({ keepAlive, maxFreeSockets: 16, scheduling: 'lifo' });
+    this.#server = server;
+    this.#certificate = certificate;
+  }
+
+  override createConnection(_options: unknown, callback?: (error: Error | null, stream: Duplex) => void): undefined {
+    void this.#dial(callback ?? (() => {}));
+  }
+
+  async #dial(callback: (error: Error | null, stream: Duplex) => void): Promise<void> {
+    let socket: Socket;
+    try {
+      socket = await this.#server.dial(this.#certificate);
+    } catch (error) {
+      // The type wants a stream beside an error; there is none, and Agent looks for none.
+      Reflect.apply(callback, undefined, [error]);
+      return;
+    }
+    callback(null, socket);
+  }
+
+  /** Ends the connections that carry no request now. */
+  dropIdle(): void {
+    for (const sockets of Object.values(this.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
+  }
+}
+
+/** A value, and the deadline that still runs for what belongs to it; disposing of it stops that. */
+interface InTime<T> extends Disposable {
+  readonly value: T;
+  readonly signal: AbortSignal;
+}
+
+async function inTime<T>(signal: AbortSignal, work: (limited: AbortSignal) => Promise<T>): Promise<InTime<T>> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(new DOMException('no answer in time', 'TimeoutError')), ANSWER_MILLISECONDS);
+  const limited = AbortSignal.any([signal, late.signal]);
+  try {
+    const value = await work(limited);
+    return { value, signal: limited, [Symbol.dispose]: () => clearTimeout(timer) };
+  } catch (error) {
+    clearTimeout(timer);
+    throw error;
+  }
+}
+
+async function bodyOf(response: IncomingMessage, signal: AbortSignal): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  const onAbort = (): void => void response.destroy(signal.reason instanceof Error ? signal.reason : undefined);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length > MAX_ANSWER) throw new Failure('API_ERROR', `an answer of the API server is longer than ${MAX_ANSWER} bytes`);
+      chunks.push(chunk);
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** Seconds to wait before the same request may be sent again, where the server says so (API priority and fairness). */
+function retryAfter(response: IncomingMessage): number | undefined {
+  if (response.statusCode !== 429 && response.statusCode !== 503) return undefined;
+  const seconds = Number(response.headers['retry-after']);
+  return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, MAX_RETRY_AFTER_SECONDS) : undefined;
+}

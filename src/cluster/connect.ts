@@ -1,0 +1,147 @@
+import type { OutgoingHttpHeaders } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { z } from 'zod';
+import type { AbortOptions } from '../platform/abort.ts';
+import { ExitCode, Failure } from '../platform/errors.ts';
+import type { Logger } from '../platform/log.ts';
+import { ApiClient } from './api-client.ts';
+import { apiServer } from './api-server.ts';
+import { credentialSource } from './credentials.ts';
+import type { UserConfig } from './kubeconfig-schema.ts';
+import type { ContextSettings } from './kubeconfig-schema.ts';
+import { loadContext } from './kubeconfig.ts';
+import { listAll, parseObject } from './lists.ts';
+import { portForward } from './port-forward.ts';
+import { resourceName, resourcePath } from './resource.ts';
+import type { Cluster, KubeObject, ListOptions, PodPort, Resource, Watch } from './types.ts';
+import { ResourceWatch } from './watch.ts';
+
+/** Which cluster, and as whom. */
+export interface ConnectOptions {
+  /** The kubeconfig's path; absent: $KUBECONFIG, else ~/.kube/config, else the pod's service account. */
+  readonly kubeconfig?: string;
+  /** Absent: the current context. */
+  readonly context?: string;
+  /** Absent: the context's, else `default`. */
+  readonly namespace?: string;
+  /** Impersonate this user, instead of the kubeconfig's `as`. */
+  readonly as?: string;
+  /** Impersonate these groups, instead of the kubeconfig's `as-groups`. */
+  readonly asGroups?: readonly string[];
+  /** Hears of watches that fail and are tried again. */
+  readonly logger?: Logger;
+}
+
+/**
+ * The cluster that the kubeconfig's context names. Reads the kubeconfig, and connects at the first request. Failures:
+ * KUBECONFIG_MISSING, KUBECONFIG_INVALID, CONTEXT_UNKNOWN, AUTH_PROVIDER_UNSUPPORTED; of every request also
+ * API_UNREACHABLE, API_TLS, API_UNAUTHORIZED, API_FORBIDDEN, NOT_FOUND, API_ERROR, EXEC_PLUGIN_FAILED.
+ */
+export async function connectCluster(options: ConnectOptions = {}): Promise<Cluster> {
+  const settings = await loadContext(options);
+  const client = new ApiClient(apiServer(settings), credentialSource(settings), impersonation(settings.user, options));
+  return new KubernetesCluster(settings, client, options);
+}
+
+const selfSchema = z.object({ status: z.object({ userInfo: z.object({ username: z.string() }) }) });
+
+class KubernetesCluster implements Cluster {
+  readonly context: string;
+  readonly namespace: string;
+  readonly server: string;
+  readonly #client: ApiClient;
+  readonly #logger: Logger | undefined;
+  readonly #watches = new Set<Watch<KubeObject>>();
+
+  constructor(settings: ContextSettings, client: ApiClient, options: ConnectOptions) {
+    this.context = settings.context;
+    this.namespace = options.namespace ?? settings.namespace ?? 'default';
+    this.server = client.server.url;
+    this.#client = client;
+    this.#logger = options.logger;
+  }
+
+  async get<T extends KubeObject>(resource: Resource<T>, name: string, options: ListOptions = {}): Promise<T> {
+    const namespace = resource.namespaced ? (options.namespace ?? this.namespace) : undefined;
+    const object = await this.#client.json({
+      method: 'GET',
+      path: resourcePath(resource, namespace, name),
+      intent: { verb: 'get', resource: resourceName(resource), namespace, name },
+      ...(options.signal !== undefined && { signal: options.signal }),
+    });
+    return parseObject(resource, object);
+  }
+
+  async list<T extends KubeObject>(resource: Resource<T>, options: ListOptions = {}): Promise<readonly T[]> {
+    return (await listAll(this.#client, resource, options)).items;
+  }
+
+  watch<T extends KubeObject>(resource: Resource<T>, options: ListOptions = {}): Watch<T> {
+    const watch = new ResourceWatch(this.#client, resource, options, this.#logger);
+    this.#watches.add(watch);
+    void watch.ended.then(() => this.#watches.delete(watch));
+    return watch;
+  }
+
+  async portForward(target: PodPort, options: AbortOptions = {}): Promise<Duplex> {
+    return await portForward(this.#client, target, options);
+  }
+
+  async whoAmI(options: AbortOptions = {}): Promise<string | undefined> {
+    try {
+      const answer = await this.#client.json({
+        method: 'POST',
+        path: '/apis/authentication.k8s.io/v1/selfsubjectreviews',
+        body: { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' },
+        intent: { verb: 'create', resource: 'selfsubjectreviews.authentication.k8s.io' },
+        ...options,
+      });
+      return selfSchema.parse(answer).status.userInfo.username;
+    } catch (error) {
+      // Before Kubernetes 1.28 there is none; a server in front may not know it either.
+      if (error instanceof z.ZodError || (error instanceof Failure && ['NOT_FOUND', 'API_FORBIDDEN', 'API_ERROR'].includes(error.code))) {
+        return undefined;
+      }
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#watches].map(async (watch) => await watch.close()));
+    this.#client.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** The headers of impersonation (kubernetes.io, Authenticating: user impersonation). */
+function impersonation(user: UserConfig, options: ConnectOptions): OutgoingHttpHeaders {
+  const name = options.as ?? user.as;
+  const groups = options.asGroups ?? user['as-groups'];
+  const uid = user['as-uid'];
+  const extra = Object.entries(user['as-user-extra']);
+  if (name === undefined) {
+    if (groups.length === 0 && uid === undefined && extra.length === 0) return {};
+    throw new Failure('KUBECONFIG_INVALID', 'groups, a uid or extra fields are to be impersonated without a user', {
+      remedy: 'name the user with --as',
+      exitCode: ExitCode.usage,
+    });
+  }
+  const headers: OutgoingHttpHeaders = { 'Impersonate-User': name };
+  if (groups.length > 0) headers['Impersonate-Group'] = [...groups];
+  if (uid !== undefined) headers['Impersonate-Uid'] = uid;
+  for (const [key, values] of extra) headers[`Impersonate-Extra-${escapeKey(key)}`] = values;
+  return headers;
+}
+
+/** Percent-encodes what may not stand in a header's name (client-go, transport/round_trippers.go). */
+function escapeKey(key: string): string {
+  return [...Buffer.from(key)]
+    .map((byte) => {
+      const character = String.fromCodePoint(byte);
+      return /[!#$&'*+.^_`|~0-9A-Za-z-]/.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+    })
+    .join('');
+}

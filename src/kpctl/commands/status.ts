@@ -1,0 +1,28 @@
+import type { Command } from 'commander';
+import { runningInstances } from '../control/client.ts';
+import type { StatusReport } from '../control/messages.ts';
+import { outputFormat, withOutputOption } from '../options.ts';
+import { printResult, table, type Terminal } from '../terminal.ts';
+
+/** `kpctl status`: this user's running intercepts and runs on this machine. */
+export function statusCommand(program: Command, terminal: Terminal): void {
+  withOutputOption(program.command('status').description("show this user's running intercepts and runs")).action(
+    async (options: { output?: string }) => {
+      const reports = (await runningInstances()).map((instance) => instance.report);
+      printResult(terminal, outputFormat(options), reports, () =>
+        reports.length === 0 ? ['nothing is intercepted and nothing runs'] : table(header, reports.flatMap(rowsOf)),
+      );
+    },
+  );
+}
+
+const header = ['PID', 'KIND', 'CONTEXT', 'NAMESPACE', 'WORKLOAD', 'PORTS', 'POD', 'TUNNEL', 'CLAIMED', 'FLOWS', 'COMMAND'];
+
+/** One row a pod; a process with no pod yet has one row too. */
+function rowsOf(report: StatusReport): string[][] {
+  const ports = report.ports.map((port) => `${port.local}:${port.remote}`).join(',') || '-';
+  const start = [String(report.pid), report.kind, report.context, report.namespace, report.workload ?? '(gateway)', ports];
+  const command = report.command?.join(' ') ?? '-';
+  if (report.pods.length === 0) return [[...start, '-', '-', '-', '0', command]];
+  return report.pods.map((pod) => [...start, pod.name, pod.tunnel, pod.claimed.join(',') || '-', String(pod.activeFlows), command]);
+}

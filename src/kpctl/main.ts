@@ -1,0 +1,73 @@
+import { Command, CommanderError } from 'commander';
+import { ExitCode, Failure } from '../platform/errors.ts';
+import { createLogger } from '../platform/log.ts';
+import { version } from '../platform/version.ts';
+import { envCommand } from './commands/env.ts';
+import { demoCommand } from './commands/demo.ts';
+import { interceptCommand } from './commands/intercept.ts';
+import { leaveCommand } from './commands/leave.ts';
+import { listCommand } from './commands/list.ts';
+import { runCommand } from './commands/run.ts';
+import { statusCommand } from './commands/status.ts';
+import { versionCommand } from './commands/version.ts';
+import { Interruption } from './interruption.ts';
+import { standardTerminal } from './terminal.ts';
+
+/** The edge of kpctl: the only place that ends the process, hears signals and turns errors into words. */
+async function main(): Promise<number> {
+  const terminal = standardTerminal;
+  using interruption = new Interruption();
+  const program = new Command('kpctl')
+    .description('Joins a process on this machine to a Kubernetes cluster, in both directions.')
+    .version(version, '-V, --version')
+    .enablePositionalOptions()
+    .configureOutput({ outputError: (text, write) => write(usageLine(text)) })
+    .exitOverride();
+  let exitCode: number = ExitCode.done;
+  const finish = (code: number): void => {
+    exitCode = code;
+  };
+  listCommand(program, terminal);
+  interceptCommand(program, terminal, interruption, finish);
+  leaveCommand(program, terminal);
+  runCommand(program, terminal, interruption, finish);
+  envCommand(program, terminal);
+  statusCommand(program, terminal);
+  demoCommand(program, terminal, interruption, finish);
+  versionCommand(program, terminal);
+  for (const command of program.commands) command.copyInheritedSettings(program);
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    return report(error);
+  }
+  return exitCode;
+}
+
+/** `run` answers 125 for whatever is kpctl's own failure, since 1 and 2 may be its command's. */
+const isRun = process.argv[2] === 'run';
+
+/** commander's `error: …`, which may suggest a near name on a line of its own, as one of our lines. */
+function usageLine(text: string): string {
+  const what = text
+    .replace(/^error: /, '')
+    .trim()
+    .replaceAll(/\s*\n\s*/g, ' ');
+  return `kpctl: ${what}; see "kpctl --help" [USAGE]\n`;
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) {
+    // commander has printed its message; help and version are no errors
+    if (error.exitCode === 0) return ExitCode.done;
+    return isRun ? ExitCode.kpctlFailed : ExitCode.usage;
+  }
+  if (error instanceof Failure) {
+    process.stderr.write(`kpctl: ${error.format()}\n`);
+    return isRun && error.exitCode <= ExitCode.usage ? ExitCode.kpctlFailed : error.exitCode;
+  }
+  createLogger('kpctl').error({ err: error }, 'a bug in kpctl: please report it');
+  return isRun ? ExitCode.kpctlFailed : ExitCode.failed;
+}
+
+process.exit(await main());

@@ -1,0 +1,177 @@
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { answerDial } from '../forwarder/answer.ts';
+import { formatEndpoint } from '../forwarder/dial.ts';
+import { Failure, messageOf, systemCode } from '../platform/errors.ts';
+import type { Logger } from '../platform/log.ts';
+import type { Closeable } from '../platform/owned.ts';
+import {
+  acceptSession,
+  type IncomingStream,
+  type LocalHello,
+  type Session,
+  type SessionEnd,
+  type SessionOptions,
+} from '../tunnel/index.ts';
+import { isOwnPort } from './own-ports.ts';
+
+/** The tunnel is never offered beyond the pod's loopback: who may reach it is the API server's decision (port-forward). */
+const HOST = '127.0.0.1';
+
+/** How a tunnel endpoint is set up. */
+export interface EndpointOptions {
+  readonly port: number;
+  readonly hello: Omit<LocalHello, 'id'>;
+  /** Answers a laptop's requests; throws RequestError. */
+  readonly answer: (session: Session, method: string, parameters: unknown) => unknown;
+  /** Told of the end of each session, before anybody who waits for `session.ended`. */
+  readonly onEnded?: (session: Session, end: SessionEnd) => void;
+  /** Ports of kpeering in this pod, that no laptop may dial; the tunnel's own is always one. */
+  readonly ownPorts: () => readonly number[];
+  readonly log: Logger;
+  readonly session?: SessionOptions;
+}
+
+/** Accepts laptops' tunnels, and dials from the pod what they ask for. */
+export class TunnelEndpoint implements Closeable {
+  readonly port: number;
+  readonly #server: Server;
+  readonly #options: EndpointOptions;
+  readonly #sessions = new Map<Session, Promise<unknown>>();
+  /** Connections whose HELLO has not come yet. */
+  readonly #greeting = new Set<Socket>();
+  readonly #changes = new Set<() => void>();
+  #dials = 0;
+  #closed: Promise<void> | undefined;
+
+  private constructor(server: Server, port: number, options: EndpointOptions) {
+    this.#server = server;
+    this.port = port;
+    this.#options = options;
+    server.on('connection', (socket) => void this.#connected(socket));
+    server.on('error', (error) => options.log.warn({ err: error }, 'the tunnel endpoint could not accept'));
+  }
+
+  /** Listens on 127.0.0.1. Rejects with a Failure `LISTEN_FAILED`. */
+  static async listen(options: EndpointOptions): Promise<TunnelEndpoint> {
+    const server = createServer({ allowHalfOpen: true, noDelay: true });
+    server.listen({ host: HOST, port: options.port, backlog: 128 });
+    try {
+      await once(server, 'listening');
+    } catch (error) {
+      throw new Failure('LISTEN_FAILED', `cannot listen on ${HOST}:${options.port} for tunnels`, {
+        likely: systemCode(error) === 'EADDRINUSE' ? 'another program has the port' : `the system says ${systemCode(error) ?? 'no'}`,
+        cause: error,
+      });
+    }
+    const address = server.address();
+    return new TunnelEndpoint(server, typeof address === 'object' && address !== null ? address.port : options.port, options);
+  }
+
+  get sessions(): readonly Session[] {
+    return [...this.#sessions.keys()];
+  }
+
+  /** Flows that laptops have dialled through this pod, and that have not ended. */
+  get activeDials(): number {
+    return this.#dials;
+  }
+
+  /** Resolves when no dialled flow is left. */
+  async whenIdle(): Promise<void> {
+    while (this.#dials > 0) await new Promise<void>((resolve) => this.#changes.add(resolve));
+  }
+
+  /** Stops accepting tunnels; those that are there go on. */
+  stopAccepting(): void {
+    if (this.#server.listening) this.#server.close();
+  }
+
+  /** Stops accepting, says goodbye to every session (which resets what is still open), waits for their ends. */
+  async close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.stopAccepting();
+    for (const socket of this.#greeting) socket.destroy();
+    await Promise.all([...this.#sessions].map(([session, ended]) => Promise.all([session.close(), ended])));
+  }
+
+  async #connected(socket: Socket): Promise<void> {
+    const { hello, log } = this.#options;
+    this.#greeting.add(socket);
+    // The session's handlers can be called only after it has started, and it starts when acceptSession resolves.
+    const started = Promise.withResolvers<Session>();
+    started.promise.catch(() => undefined);
+    try {
+      const session = await acceptSession(
+        socket,
+        hello,
+        {
+          incoming: (stream) => void this.#incoming(stream),
+          request: async (method, parameters) => this.#options.answer(await started.promise, method, parameters),
+          notified: (method) => log.debug({ method }, 'a notification of an unknown kind'),
+        },
+        this.#options.session,
+      );
+      this.#started(session);
+      started.resolve(session);
+    } catch (error) {
+      started.reject(error);
+      // A probe of the port, or an old kpctl: its own end says so too.
+      log.info({ reason: messageOf(error) }, 'a connection to the tunnel did not become a session');
+    } finally {
+      this.#greeting.delete(socket);
+    }
+  }
+
+  #started(session: Session): void {
+    const { log, onEnded } = this.#options;
+    const { id, peer } = session;
+    log.info({ session: id.slice(0, 8), laptop: peer.name, user: peer.user, software: peer.software }, 'a laptop has connected');
+    const before = this.sessions.find((other) => other.id === id);
+    const ended = this.#watch(session);
+    this.#sessions.set(session, ended);
+    // The laptop has given its old transport up before we noticed. It was heard just now: its claims wait for it from now on.
+    if (before !== undefined) {
+      onEnded?.(before, { kind: 'lost', cause: new Error('superseded'), lastHeard: performance.now() });
+      before.abort(new Error('the laptop has connected anew'));
+    }
+  }
+
+  async #watch(session: Session): Promise<void> {
+    const end = await session.ended;
+    this.#sessions.delete(session);
+    const why = end.kind === 'lost' ? messageOf(end.cause) : end.kind;
+    this.#options.log.info({ session: session.id.slice(0, 8), laptop: session.peer.name, why }, 'a laptop has gone');
+    this.#options.onEnded?.(session, end);
+  }
+
+  async #incoming(stream: IncomingStream): Promise<void> {
+    const { request } = stream;
+    if (request.kind !== 'dial') {
+      stream.refuse('unsupported', 'a pod takes no claimed flows');
+      return;
+    }
+    if (isOwnPort(request.destination, [this.port, ...this.#options.ownPorts()])) {
+      stream.refuse('denied', `${formatEndpoint(request.destination)} is a port of kpeering itself`);
+      return;
+    }
+    this.#dials += 1;
+    try {
+      await answerDial(stream, request.destination);
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'a bug: a dialled flow failed');
+    } finally {
+      this.#dials -= 1;
+      for (const resolve of this.#changes) resolve();
+      this.#changes.clear();
+    }
+  }
+}

@@ -1,0 +1,14 @@
+export { watchClusterRecords, endpointSliceRecord, serviceRecord } from './cluster-records.ts';
+export type { ClusterRecords, ClusterRecordsOptions, EndpointSliceObject, ServiceObject } from './cluster-records.ts';
+export { RecordIndex } from './records.ts';
+export type { EndpointRecord, EndpointSliceRecord, NamespaceKnowledge, PortRecord, RecordSource, ServiceRecord } from './records.ts';
+export { createResolver } from './resolver.ts';
+export type { Resolve, ResolverOptions } from './resolver.ts';
+export { parseResolvConf, podResolvConf } from './search.ts';
+export type { PodResolvConf, ResolverConfiguration } from './search.ts';
+export { startDnsServer } from './server.ts';
+export type { DnsServer, DnsServerOptions, ListenAddress } from './server.ts';
+export { createUpstream, UpstreamError } from './upstream.ts';
+export type { Upstream, UpstreamOptions } from './upstream.ts';
+export { createZone } from './zone.ts';
+export type { Zone, ZoneAnswer, ZoneOptions } from './zone.ts';

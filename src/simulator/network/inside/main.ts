@@ -1,0 +1,180 @@
+import type { ChildProcess } from 'node:child_process';
+import type { Socket as DatagramSocket } from 'node:dgram';
+import { writeFileSync } from 'node:fs';
+import { connect, type Server, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf, systemCode } from '../../../platform/errors.ts';
+import { privateNetworkAddresses as addresses } from '../addresses.ts';
+import type { FromInside, SetUpStep, ToInside } from '../messages.ts';
+import { captureRules, interfaceBatch, tableName } from '../rules.ts';
+import { processGroupOf, startCommand } from './command.ts';
+import { coverEtc, coverNameServices } from './files.ts';
+import { openListeners } from './listeners.ts';
+import { run } from './run.ts';
+import { endProcessesIn, networkOf } from './survivors.ts';
+
+/**
+ * The helper inside the private network: the first process in its namespaces, started by kpctl through unshare(1). It
+ * sets the network up, hands the listening sockets to kpctl, starts COMMAND, and is idle from then on but for new
+ * connections into the network. It outlives a killed kpctl (its IPC channel closes) long enough to end COMMAND.
+ *
+ * Descriptors 0 and 1 are COMMAND's; 2 is a pipe to kpctl, for what goes wrong here; 4 is COMMAND's stderr.
+ */
+const commandStderr = 4;
+/** How long what runs inside has between SIGTERM and SIGKILL, in milliseconds. */
+const endGrace = 2000;
+
+let setUp: Extract<ToInside, { type: 'set-up' }> | undefined;
+let command: ChildProcess | undefined;
+
+function send(message: FromInside, handle?: Server | Socket | DatagramSocket): Promise<void> {
+  return new Promise((resolve) => {
+    // kpctl is gone: `disconnect` follows, and ends this process.
+    if (!process.connected) resolve();
+    else process.send?.(message, handle, {}, () => resolve());
+  });
+}
+
+async function prepare(request: Extract<ToInside, { type: 'set-up' }>): Promise<void> {
+  setUp = request;
+  let step: SetUpStep = 'interface';
+  try {
+    const { ip, nft } = request.programs;
+    const rules = run(nft, ['-f', '-'], captureRules(request));
+    const device = run(ip, ['-batch', '-'], interfaceBatch(request));
+    // A rejection is reported by its own step below.
+    rules.catch(() => undefined);
+    device.catch(() => undefined);
+    step = 'files';
+    coverEtc(request.resolvConf);
+    coverNameServices(request.resolvConf);
+    step = 'interface';
+    await device;
+    allowLowPorts();
+    step = 'rules';
+    await rules;
+    step = 'listeners';
+    await openListeners({ ipv6: request.ipv6, handOver: (purpose, listener) => send({ type: 'listener', purpose }, listener) });
+    await send({ type: 'ready' });
+  } catch (error) {
+    await send({ type: 'set-up-failed', step, message: messageOf(error) });
+    process.exit(1);
+  }
+}
+
+/** As in a pod: a program may listen on port 80 without being root (ip-sysctl: ip_unprivileged_port_start). */
+function allowLowPorts(): void {
+  try {
+    writeFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', '0');
+  } catch {
+    // /proc/sys is read-only in most containers: then it stays as it is everywhere.
+  }
+}
+
+function start({ command: argv, environment, directory }: Extract<ToInside, { type: 'start' }>): void {
+  const notStarted = (error: unknown): void => {
+    void send({ type: 'not-started', code: systemCode(error) ?? 'UNKNOWN', message: messageOf(error) });
+  };
+  try {
+    const dropCapabilities = setUp?.dropCapabilities ?? true;
+    const child = startCommand({ command: argv, environment, directory, stderr: commandStderr, dropCapabilities });
+    child.on('error', (error) => {
+      if (child.pid === undefined) notStarted(error);
+    });
+    child.on('spawn', () => {
+      command = child;
+      void send({ type: 'started', pid: child.pid ?? 0 });
+    });
+    child.on('exit', (code, signal) => void send({ type: 'exited', code, signal }));
+  } catch (error) {
+    notStarted(error);
+  }
+}
+
+/** Makes a connection in this network and hands it over before a byte of it has been read. */
+function connectFor({ id, address, port }: Extract<ToInside, { type: 'connect' }>): void {
+  const localAddress = address.includes(':') ? {} : { localAddress: addresses.entry };
+  const socket = connect({ host: address, port, ...localAddress, allowHalfOpen: true, noDelay: true });
+  socket.pause();
+  socket.on('connect', () => void send({ type: 'connected', id }, socket));
+  socket.on('error', (error) => void send({ type: 'not-connected', id, code: systemCode(error) ?? 'UNKNOWN' }));
+}
+
+async function listRefused(id: number): Promise<void> {
+  const nft = setUp?.programs.nft ?? 'nft';
+  try {
+    // One by one nft 1.0.6 lists the first of two sets only.
+    await send({ type: 'refused', id, text: await run(nft, ['-n', 'list', 'table', 'inet', tableName]) });
+  } catch {
+    await send({ type: 'refused', id, text: '' });
+  }
+}
+
+let closing: Promise<never> | undefined;
+
+function close(): void {
+  closing ??= (async () => {
+    await endProcessesIn(networkOf('self') ?? '', { grace: endGrace });
+    process.exit(0);
+  })();
+  // Nothing in it throws; a rejection would be a bug, and ends the process as such.
+  void closing;
+}
+
+/** Signals that came to this process, with their `performance.now()` times, and that kpctl has not spoken of yet. */
+const seen = new Map<NodeJS.Signals, number[]>();
+/** A signal for the whole process group is at most this much older than what kpctl says about it, in milliseconds. */
+const sameSignal = 1000;
+
+/** A signal of the terminal, or for the whole process group: COMMAND has it too, unless it made a group of its own. */
+function onGroupSignal(name: NodeJS.Signals): void {
+  if (command?.pid !== undefined && processGroupOf(command.pid) !== processGroupOf('self')) command.kill(name);
+  seen.set(name, [...(seen.get(name) ?? []), performance.now()]);
+}
+
+/**
+ * kpctl got a signal. Unless it was for the whole group, COMMAND gets it from here. The kernel has signalled all of a
+ * group before kpctl could write its message, so this process's own has arrived, and is handled in this turn of the
+ * event loop or the next.
+ */
+async function forwardSignal(name: NodeJS.Signals): Promise<void> {
+  await delay(10);
+  const times = (seen.get(name) ?? []).filter((time) => performance.now() - time < sameSignal);
+  const own = times.shift();
+  seen.set(name, times);
+  if (own === undefined) command?.kill(name);
+}
+
+function onMessage(message: unknown): void {
+  if (!isRequest(message)) return;
+  switch (message.type) {
+    case 'set-up':
+      void prepare(message);
+      break;
+    case 'start':
+      start(message);
+      break;
+    case 'connect':
+      connectFor(message);
+      break;
+    case 'signal':
+      void forwardSignal(message.name);
+      break;
+    case 'list-refused':
+      void listRefused(message.id);
+      break;
+    case 'close':
+      close();
+      break;
+  }
+}
+
+/** See `messages.ts` for why the tag is enough. */
+function isRequest(message: unknown): message is ToInside {
+  return typeof message === 'object' && message !== null && 'type' in message && typeof message.type === 'string';
+}
+
+// Handlers, so that none of these ends the helper (SIGUSR1 would start Node's debugger).
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const) process.on(name, () => onGroupSignal(name));
+process.on('message', onMessage);
+process.on('disconnect', close);

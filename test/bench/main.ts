@@ -1,0 +1,36 @@
+/**
+ * The benchmarks: `npm run bench [-- NAME… [OPTIONS]]`. Options are those of the benchmark, whose file says them.
+ *
+ *     tunnel           the tunnel alone, over loopback
+ *     memory           1 GiB to a reader that stops for 10 s, over loopback
+ *     cluster          beside kubectl port-forward, on the cluster of $KUBECONFIG
+ *     cluster-memory   1 GiB to a reader that stops for 10 s, through kpctl run and a sidecar of that cluster
+ *
+ * Without a name: the first two, and the others where $KUBECONFIG is set.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+const local = ['tunnel', 'memory'];
+const onCluster = ['cluster', 'cluster-memory'];
+
+const words = process.argv.slice(2);
+const firstOption = words.findIndex((word) => word.startsWith('-'));
+const named = firstOption < 0 ? words : words.slice(0, firstOption);
+const options = words.slice(named.length);
+const unknown = named.find((name) => ![...local, ...onCluster].includes(name));
+if (unknown !== undefined) {
+  process.stderr.write(`there is no benchmark "${unknown}"; there are ${[...local, ...onCluster].join(', ')}\n`);
+  process.exitCode = 2;
+} else {
+  const all = process.env['KUBECONFIG'] === undefined ? local : [...local, ...onCluster];
+  for (const name of named.length === 0 ? all : named) process.exitCode ||= await run(name);
+}
+
+async function run(name: string): Promise<number> {
+  process.stdout.write(`# ${name}\n`);
+  const child = spawn(process.execPath, [join(import.meta.dirname, `${name}.ts`), ...options], { stdio: 'inherit' });
+  await once(child, 'exit');
+  return child.exitCode ?? 1;
+}
