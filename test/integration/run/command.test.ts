@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync, mkdtempSync, rmSync, chmodSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,6 +6,13 @@ import { join } from 'node:path';
 import test from 'ava';
 import { requireProgram } from '../../../src/platform/programs.ts';
 import { drive, driverCommand, script, users } from './drive.ts';
+
+/** Starts `words` on a terminal of its own. `exec`: a shell left in between would get Ctrl-C, too, and die of it. */
+function onTerminal(words: readonly string[], environment: NodeJS.ProcessEnv): ChildProcessWithoutNullStreams {
+  const line = words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
+  const options = { cwd: '/', env: { ...environment, SHELL: '/bin/sh' } };
+  return spawn(requireProgram('script', 'bsdutils'), ['-qec', `exec ${line}`, '/dev/null'], options);
+}
 
 for (const user of users) {
   test.serial(`${user}: COMMAND's exit code is kpctl's`, async (t) => {
@@ -87,12 +94,7 @@ for (const user of users) {
 
   test.serial(`${user}: a shell with job control works on a terminal`, async (t) => {
     const words = driverCommand({ command: ['bash', '--norc', '-i'] }, user);
-    const line = words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
-    const child = spawn(requireProgram('script', 'bsdutils'), ['-qec', line, '/dev/null'], {
-      stdio: 'pipe',
-      cwd: '/',
-      env: { PATH: '/usr/bin:/bin', PS1: 'prompt> ', TERM: 'dumb' },
-    });
+    const child = onTerminal(words, { PATH: '/usr/bin:/bin', PS1: 'prompt> ', TERM: 'dumb' });
     let all = '';
     let output = '';
     const says = (text: RegExp): Promise<void> =>
@@ -130,8 +132,7 @@ for (const user of users) {
 
   test.serial(`${user}: Ctrl-C on a terminal reaches COMMAND`, async (t) => {
     const words = driverCommand({ command: ['sh', '-c', 'trap "echo caught; exit 4" INT; echo ready; while :; do sleep 0.1; done'] }, user);
-    const line = words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
-    const child = spawn(requireProgram('script', 'bsdutils'), ['-qec', line, '/dev/null'], { stdio: 'pipe', cwd: '/' });
+    const child = onTerminal(words, process.env);
     let output = '';
     const closed = once(child, 'close');
     child.stdout.on('data', (chunk: Buffer) => {
