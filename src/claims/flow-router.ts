@@ -5,7 +5,8 @@ import { messageOf } from '../platform/errors.ts';
 import type { Logger } from '../platform/log.ts';
 import { OpenError } from '../tunnel/errors.ts';
 import type { TunnelStream } from '../tunnel/types.ts';
-import type { ClaimTable, Tenure } from './claim-table.ts';
+import { keyOf, type ClaimTable, type Tenure } from './claim-table.ts';
+import type { ClaimTarget } from './messages.ts';
 
 /** What became of a flow, for tests and the log. */
 export type FlowEnd =
@@ -34,6 +35,7 @@ export class FlowRouter {
   readonly #options: FlowRouterOptions;
   readonly #maximumWaiting: number;
   readonly #sockets = new Set<Socket>();
+  readonly #withApp = new Set<Flow>();
   #waiting = 0;
   #idle: PromiseWithResolvers<void> | undefined;
 
@@ -47,13 +49,19 @@ export class FlowRouter {
     return this.#sockets.size;
   }
 
+  /** Flows of which this is the destination that were handed to the app, and have not ended. */
+  withApp(target: ClaimTarget): Flow[] {
+    const key = keyOf(target);
+    return [...this.#withApp].filter((flow) => keyOf(targetOf(flow)) === key);
+  }
+
   /** Carries the flow until it has ended. Never rejects for what happens on the network. */
   async route(flow: Flow): Promise<FlowEnd> {
     const { socket } = flow;
     this.#sockets.add(socket);
     try {
       // The usual case: no watcher, no promise but the app's own.
-      if (this.#options.table.decide(flow.destination.port).kind === 'app') return await this.#passOn(flow);
+      if (this.#options.table.decide(targetOf(flow)).kind === 'app') return await this.#passOn(flow);
       return await this.#routeClaimed(flow);
     } finally {
       this.#sockets.delete(socket);
@@ -77,15 +85,21 @@ export class FlowRouter {
   }
 
   async #passOn(flow: Flow): Promise<FlowEnd> {
-    await this.#options.toApp(flow);
+    this.#withApp.add(flow);
+    try {
+      await this.#options.toApp(flow);
+    } finally {
+      this.#withApp.delete(flow);
+    }
     return 'app';
   }
 
   async #routeClaimed(flow: Flow): Promise<FlowEnd> {
     const caller = new WaitingCaller(flow.socket);
     const { table } = this.#options;
+    const target = targetOf(flow);
     while (!caller.signal.aborted) {
-      const decision = table.decide(flow.destination.port);
+      const decision = table.decide(target);
       if (decision.kind === 'session') {
         const end = await this.#offer(flow, decision.tenure, caller);
         if (end !== undefined) return end;
@@ -108,11 +122,14 @@ export class FlowRouter {
 
   /** Dial before accept: the laptop has reached its process before a byte is passed. Undefined: the session was lost meanwhile, decide anew. */
   async #offer(flow: Flow, tenure: Tenure, caller: WaitingCaller): Promise<FlowEnd | undefined> {
-    const { socket, source, destination } = flow;
+    const { socket, source, destination, outbound } = flow;
     const { session } = tenure;
     let stream: TunnelStream;
     try {
-      stream = await session.open({ kind: 'claimed', destination, source }, { signal: caller.signal });
+      stream = await session.open(
+        { kind: 'claimed', destination, source, ...(outbound === undefined ? {} : { outbound }) },
+        { signal: caller.signal },
+      );
     } catch (error) {
       if (caller.signal.aborted) return 'gone';
       if (error instanceof OpenError && error.errorClass === 'lost') {
@@ -121,10 +138,7 @@ export class FlowRouter {
         return undefined;
       }
       const message = messageOf(error);
-      this.#options.log.info(
-        { port: destination.port, holder: session.peer.name, message },
-        'the laptop refused a flow: its caller is reset',
-      );
+      this.#options.log.info({ destination, holder: session.peer.name, message }, 'the laptop refused a flow: its caller is reset');
       caller.handOver();
       socket.on('error', ignored).resetAndDestroy();
       return 'refused';
@@ -144,6 +158,11 @@ export class FlowRouter {
     }
     return 'laptop';
   }
+}
+
+/** What must be claimed for this flow to go to a laptop. */
+export function targetOf({ destination: { address, port }, outbound }: Pick<Flow, 'destination' | 'outbound'>): ClaimTarget {
+  return outbound === undefined ? { protocol: 'tcp', port } : { protocol: 'tcp', port, address };
 }
 
 /**

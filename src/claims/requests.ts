@@ -1,28 +1,60 @@
+import { isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { RequestError } from '../tunnel/errors.ts';
-import type { ClaimSession, ClaimTable } from './claim-table.ts';
-import { claimParametersSchema, releaseParametersSchema } from './messages.ts';
+import type { ClaimSession } from './claim-table.ts';
+import {
+  claimTargetSchema,
+  type ClaimAnswer,
+  type ClaimsAnswer,
+  type ClaimTarget,
+  type ProveAnswer,
+  type RulesAnswer,
+} from './messages.ts';
+
+/** Who does what is asked for; each throws RequestError. */
+export interface RequestHandlers {
+  claim(session: ClaimSession, target: ClaimTarget): Promise<ClaimAnswer>;
+  release(session: ClaimSession, target: ClaimTarget): void;
+  claims(): ClaimsAnswer;
+  prove(): Promise<ProveAnswer>;
+  rules(): RulesAnswer;
+}
 
 /**
- * Answers the requests of a laptop's session about claims: `claim`, `release` and `claims` (messages.ts). Throws
- * RequestError `held`, `bad-parameters` or `unknown-method`.
+ * Answers the requests of a laptop's session about claims (messages.ts). Rejects with RequestError: the handlers' own,
+ * `bad-parameters` or `unknown-method`.
  */
-export function answerClaimRequest(table: ClaimTable, session: ClaimSession, method: string, parameters: unknown): unknown {
+export async function answerClaimRequest(
+  handlers: RequestHandlers,
+  session: ClaimSession,
+  method: string,
+  parameters: unknown,
+): Promise<unknown> {
   switch (method) {
     case 'claim':
-      return table.claim(session, parse(claimParametersSchema, method, parameters).port);
+      return handlers.claim(session, parseTarget(method, parameters));
     case 'release':
-      table.release(session, parse(releaseParametersSchema, method, parameters).port);
+      handlers.release(session, parseTarget(method, parameters));
       return {};
     case 'claims':
-      return table.list();
+      return handlers.claims();
+    case 'prove':
+      return handlers.prove();
+    case 'rules':
+      return handlers.rules();
     default:
       throw new RequestError('unknown-method', `there is no request "${method}" in this version`);
   }
 }
 
-function parse<T>(schema: z.ZodType<T>, method: string, parameters: unknown): T {
-  const parsed = schema.safeParse(parameters);
+function parseTarget(method: string, parameters: unknown): ClaimTarget {
+  const parsed = claimTargetSchema.safeParse(parameters);
   if (!parsed.success) throw new RequestError('bad-parameters', `${method}: ${z.prettifyError(parsed.error)}`);
-  return parsed.data;
+  const { protocol, port, address } = parsed.data;
+  return address === undefined ? { protocol, port } : { protocol, port, address: canonical(address) };
+}
+
+/** An address as the kernel's are written here: URL's host serializer compresses as RFC 5952 says. */
+function canonical(address: string): string {
+  return isIPv6(address) ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address;
 }

@@ -58,8 +58,7 @@ export class ApiClient {
   /** The JSON of the answer. Throws a Failure (api-failures.ts), or what `signal` aborts with. */
   async json(request: ApiRequest): Promise<unknown> {
     return await this.#failing(request, async () => {
-      using answer = await this.#answered(request);
-      const text = await bodyOf(answer.value, answer.signal);
+      const text = await this.#text(request);
       try {
         return JSON.parse(text) as unknown;
       } catch (error) {
@@ -69,6 +68,11 @@ export class ApiClient {
         });
       }
     });
+  }
+
+  /** The text of the answer, whatever it is. Throws as {@link json}. */
+  async text(request: ApiRequest): Promise<string> {
+    return await this.#failing(request, async () => await this.#text(request));
   }
 
   /** An answer whose body goes on (a watch). The caller destroys it. */
@@ -107,6 +111,11 @@ export class ApiClient {
       if (this.#closing.signal.aborted) throw this.#closing.signal.reason;
       throw failureOfConnection(error, this.server.url, request.signal);
     }
+  }
+
+  async #text(request: ApiRequest): Promise<string> {
+    using answer = await this.#answered(request);
+    return await bodyOf(answer.value, answer.signal);
   }
 
   /** The answer, which is 2xx. */

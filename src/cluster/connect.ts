@@ -11,6 +11,7 @@ import type { UserConfig } from './kubeconfig-schema.ts';
 import type { ContextSettings } from './kubeconfig-schema.ts';
 import { loadContext } from './kubeconfig.ts';
 import { listAll, parseObject } from './lists.ts';
+import { pods } from './pods.ts';
 import { portForward } from './port-forward.ts';
 import { resourceName, resourcePath } from './resource.ts';
 import type { Cluster, KubeObject, ListOptions, PodPort, Resource, Watch } from './types.ts';
@@ -85,6 +86,16 @@ class KubernetesCluster implements Cluster {
 
   async portForward(target: PodPort, options: AbortOptions = {}): Promise<Duplex> {
     return await portForward(this.#client, target, options);
+  }
+
+  async getFromPod({ namespace, pod, port }: PodPort, path: string, options: AbortOptions = {}): Promise<string> {
+    return await this.#client.text({
+      method: 'GET',
+      path: `${resourcePath(pods, namespace, `${pod}:${port}`)}/proxy${path}`,
+      headers: { accept: '*/*' },
+      intent: { verb: 'get', resource: 'pods/proxy', namespace, name: pod },
+      ...options,
+    });
   }
 
   async whoAmI(options: AbortOptions = {}): Promise<string | undefined> {

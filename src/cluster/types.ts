@@ -65,6 +65,11 @@ export interface Cluster extends Closeable {
    * The duplex must never be half-closed (containerd ends the forward 1 s later); destroy it when done.
    */
   portForward(target: PodPort, options?: AbortOptions): Promise<Duplex>;
+  /**
+   * What a port of the pod's own address answers to an HTTP GET that the API server makes (`get` on pods/proxy). The server connects
+   * from outside of the pod, as a port-forward does not. A status other than 2xx is a Failure with the server's words.
+   */
+  getFromPod(target: PodPort, path: string, options?: AbortOptions): Promise<string>;
   /** The API server's name of the user (SelfSubjectReview), or undefined where it cannot be asked. */
   whoAmI(options?: AbortOptions): Promise<string | undefined>;
 }

@@ -21,7 +21,7 @@ export interface WorkloadSummary {
   readonly ready: number;
   /** What its specification asks for; of a kind that does not say it the number of its pods. */
   readonly desired: number;
-  /** The application's declared TCP ports, of the pods or else of the template; kpeering's own left out. */
+  /** The application's declared TCP and UDP ports, of the pods or else of the template; kpeering's own left out. */
   readonly ports: readonly ContainerPort[];
   /** How many of its pods have a sidecar (`declaredSidecarOf`): none of none is `none`. */
   readonly sidecar: 'all' | 'some' | 'none';
@@ -122,8 +122,8 @@ function summary(
 ): WorkloadSummary {
   const sorted = own.toSorted((one, other) => one.metadata.name.localeCompare(other.metadata.name));
   const specs = own.length > 0 ? own.map(({ spec }) => spec) : template === undefined ? [] : [template];
-  const ports = new Map<number, ContainerPort>();
-  for (const spec of specs) for (const port of applicationPorts(spec)) ports.set(port.containerPort, port);
+  const ports = new Map<string, ContainerPort>();
+  for (const spec of specs) for (const port of applicationPorts(spec)) ports.set(`${port.containerPort}/${port.protocol}`, port);
   const withSidecar = own.filter((pod) => declaredSidecarOf(pod) !== undefined).length;
   return {
     ...head,

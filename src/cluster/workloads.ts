@@ -2,5 +2,5 @@
 export { findWorkload, workloadLabel, type FindOptions, type Workload } from './workload-lookup.ts';
 export { listWorkloads, type ListWorkloadsOptions, type WorkloadSummary } from './workload-list.ts';
 export { SIDECAR_NAME, declaredSidecarOf, isAlive, isReady, podSelection, podsOf, sidecarOf } from './workload-pods.ts';
-export { declaredPorts, resolvePort, type PodPortNumber } from './workload-ports.ts';
+export { declaredPorts, portLabel, protocolOf, resolvePort, type PodPortNumber, type PortProtocol } from './workload-ports.ts';
 export { parseWorkload, workloadTypes, type WorkloadReference, type WorkloadType } from './workload-reference.ts';

@@ -1,6 +1,19 @@
-import { connect, type Socket } from 'node:net';
+import { isIPv6, Socket, type TcpSocketConnectOpts } from 'node:net';
 import type { AbortOptions } from '../platform/abort.ts';
 import { messageOf, systemCode } from '../platform/errors.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  IPPROTO_IP,
+  IP_TRANSPARENT,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  SO_MARK,
+  closeDescriptor,
+  openSocket,
+  setSocketOption,
+} from '../platform/libc.ts';
 import type { DialErrorClass, Endpoint } from '../tunnel/types.ts';
 
 /** A destination that could not be reached; the message names it. */
@@ -20,6 +33,14 @@ export interface DialOptions extends AbortOptions {
   readonly timeoutMilliseconds?: number;
   /** The address to dial from. */
   readonly localAddress?: string;
+  /** The port to dial from. */
+  readonly localPort?: number;
+  /** `localAddress` is not this machine's: IP_TRANSPARENT allows it, which needs CAP_NET_RAW. The answers must be routed here (ip-rule(8)). */
+  readonly foreignSource?: boolean;
+  /** SO_MARK of the socket, by which rules can know it; needs CAP_NET_RAW or CAP_NET_ADMIN. */
+  readonly mark?: number;
+  /** Told of the socket before it connects. */
+  readonly onSocket?: (socket: Socket) => void;
 }
 
 const DEFAULT_TIMEOUT_MILLISECONDS = 10_000;
@@ -59,21 +80,20 @@ export function formatEndpoint({ address, port }: Endpoint): string {
  * no error handler: the caller must set one, as `spliceStream` does. Rejects with DialError, or with the signal's reason.
  */
 export async function dialTcp(destination: Endpoint, options: DialOptions = {}): Promise<Socket> {
-  const { signal, timeoutMilliseconds = DEFAULT_TIMEOUT_MILLISECONDS, localAddress } = options;
+  const { signal, timeoutMilliseconds = DEFAULT_TIMEOUT_MILLISECONDS, localAddress, localPort } = options;
   signal?.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const name = formatEndpoint(destination);
-  const socket = connect({
+  const connectOptions: TcpSocketConnectOpts = {
     host: destination.address,
     port: destination.port,
-    allowHalfOpen: true,
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: KEEP_ALIVE_MILLISECONDS,
     ...(localAddress === undefined ? {} : { localAddress }),
-  });
+    ...(localPort === undefined ? {} : { localPort }),
+  };
+  const socket = newSocket(destination, options);
+  options.onSocket?.(socket);
   // Before it is connected, so that Node does not read ahead.
-  socket.pause();
+  socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MILLISECONDS).connect(connectOptions).pause();
   function failed(error: Error): void {
     reject(new DialError(dialErrorClass(error), `${name}: ${messageOf(error)}`, { cause: error }));
   }
@@ -96,6 +116,21 @@ export async function dialTcp(destination: Endpoint, options: DialOptions = {}):
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', aborted);
+  }
+}
+
+/** A socket that is not connected yet. One with options that Node does not have is made by hand; Node's connect takes it as it is. */
+function newSocket(destination: Endpoint, { foreignSource = false, mark }: DialOptions): Socket {
+  if (!foreignSource && mark === undefined) return new Socket({ allowHalfOpen: true });
+  let fd: number | undefined;
+  try {
+    fd = openSocket(isIPv6(destination.address) ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK);
+    if (foreignSource) setSocketOption(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+    if (mark !== undefined) setSocketOption(fd, SOL_SOCKET, SO_MARK, mark);
+    return new Socket({ fd, allowHalfOpen: true });
+  } catch (error) {
+    if (fd !== undefined) closeDescriptor(fd);
+    throw new DialError(dialErrorClass(error), `${formatEndpoint(destination)}: ${messageOf(error)}`, { cause: error });
   }
 }
 

@@ -8,6 +8,8 @@ export interface Flow {
   readonly source: Endpoint;
   /** The original destination: where the client wanted to go. */
   readonly destination: Endpoint;
+  /** The pod's own call of another address; without it somebody's call of the pod. */
+  readonly outbound?: true;
 }
 
 /**
@@ -21,5 +23,22 @@ export interface Interceptor extends Closeable {
   close(): Promise<void>;
 }
 
+/**
+ * An interceptor that captures only while it is open; while it is not, the kernel takes the packets to the app. Both calls may be
+ * made at any time, also while the other is still at work.
+ */
+export interface SwitchedInterceptor extends Interceptor {
+  /** Resolves when new flows are captured. Rejects with the system's error. */
+  open(): Promise<void>;
+  /** New flows are the app's from now on. Resolves when those that had begun before have all been handed out, or it was opened again. */
+  release(): Promise<void>;
+}
+
 /** Called for every captured flow. */
 export type FlowHandler = (flow: Flow) => void;
+
+/** What interceptors have turned away; for the metrics. */
+export interface InterceptorCounters {
+  /** Connections that were reset because somebody dialled a port of kpeering itself. */
+  ownPortDials: number;
+}

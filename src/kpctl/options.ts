@@ -1,6 +1,8 @@
+import { isIP, isIPv6 } from 'node:net';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { connectCluster } from '../cluster/connect.ts';
 import type { Cluster } from '../cluster/types.ts';
+import type { PortProtocol } from '../cluster/workloads.ts';
 import type { OutputFormat } from './terminal.ts';
 
 /** The options of every command that speaks to a cluster, as kubectl names them. */
@@ -43,25 +45,64 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   });
 }
 
-/** `--port [LOCAL:]REMOTE`, the order of `kubectl port-forward`. REMOTE is a port's number or name. */
+/** `--port [LOCAL:]REMOTE[/tcp|/udp]`, the order of `kubectl port-forward`. REMOTE is a port's number or name. */
 export interface PortMapping {
   /** Undefined: the same as the remote port's number, once that is known. */
   readonly local: number | undefined;
   readonly remote: string;
+  /** Undefined: TCP for a number, and for a name the protocol that it is declared with. */
+  readonly protocol?: PortProtocol | undefined;
 }
 
-/** Reads one `[LOCAL:]REMOTE`; collects when the option is repeated. Commander turns the error into exit code 2. */
+/** Reads one `[LOCAL:]REMOTE[/tcp|/udp]`; collects when the option is repeated. Commander turns the error into exit code 2. */
 export function parsePortMapping(text: string, previous: readonly PortMapping[] = []): PortMapping[] {
-  const [first = '', second, ...rest] = text.split(':');
+  const [ports = '', suffix, ...more] = text.split('/');
+  if (more.length > 0 || (suffix !== undefined && suffix !== 'tcp' && suffix !== 'udp')) {
+    throw new InvalidArgumentError(`the protocol is /tcp or /udp, and "${text}" has another`);
+  }
+  const [first = '', second, ...rest] = ports.split(':');
   if (rest.length > 0) throw new InvalidArgumentError(`expected [LOCAL:]REMOTE, as in 3000:80 or 3000:http`);
   const remote = second ?? first;
   const local = second === undefined || first === '' ? undefined : portNumber(first, 'LOCAL');
   if (/^\d+$/.test(remote)) portNumber(remote, 'REMOTE');
-  // A container port's name: IANA_SVC_NAME, at most 15 characters (Kubernetes API, ContainerPort.name); a Service's: a DNS label.
-  else if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(remote)) {
-    throw new InvalidArgumentError(`REMOTE is a port's number or its name, and "${remote}" is neither`);
+  else if (!isPortName(remote)) throw new InvalidArgumentError(`REMOTE is a port's number or its name, and "${remote}" is neither`);
+  return [...previous, { local, remote, protocol: suffix }];
+}
+
+/** `--outbound [LOCAL:]HOST:PORT`: calls that the workload makes. HOST is a Service (`name`, `name.namespace`) or an IP address. */
+export interface OutboundMapping {
+  /** Undefined: the same as PORT's number, once that is known. */
+  readonly local: number | undefined;
+  readonly host: string;
+  /** A number, or the name of a Service's port. */
+  readonly port: string;
+}
+
+/** Reads one `[LOCAL:]HOST:PORT` (an IPv6 address in brackets); collects when the option is repeated. */
+export function parseOutboundMapping(text: string, previous: readonly OutboundMapping[] = []): OutboundMapping[] {
+  const matched = /^(?:([^:[\]]*):)?(\[[^\]]*\]|[^:[\]]+):([^:[\]]+)$/.exec(text);
+  if (matched === null) {
+    throw new InvalidArgumentError('expected [LOCAL:]HOST:PORT, as in 5432:db:5432, db.shop:5432, 10.0.0.7:80 or [fd00::7]:80');
   }
-  return [...previous, { local, remote }];
+  const [, first = '', bracketed = '', port = ''] = matched;
+  const host = bracketed.startsWith('[') ? bracketed.slice(1, -1) : bracketed;
+  if (bracketed.startsWith('[') ? !isIPv6(host) : isIP(host) === 0 && !isServiceName(host)) {
+    throw new InvalidArgumentError(`HOST is a Service (name, name.namespace) or an IP address, and "${host}" is neither`);
+  }
+  if (/^\d+$/.test(port)) portNumber(port, 'PORT');
+  else if (!isPortName(port)) throw new InvalidArgumentError(`PORT is a port's number or its name, and "${port}" is neither`);
+  return [...previous, { local: first === '' ? undefined : portNumber(first, 'LOCAL'), host, port }];
+}
+
+/** A container port's name is an IANA_SVC_NAME of at most 15 characters (Kubernetes API, ContainerPort.name); a Service's a DNS label. */
+function isPortName(text: string): boolean {
+  return /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(text);
+}
+
+/** `db`, `db.shop`, and the longer ways to write the second. Digits and dots alone were meant as an address. */
+function isServiceName(text: string): boolean {
+  const label = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
+  return new RegExp(`^${label}(\\.${label}(\\.svc(\\.[a-z0-9.-]+)?)?)?$`).test(text) && !/^[\d.]+$/.test(text);
 }
 
 function portNumber(text: string, which: string): number {

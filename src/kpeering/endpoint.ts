@@ -1,22 +1,31 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { answerDial } from '../forwarder/answer.ts';
 import { formatEndpoint } from '../forwarder/dial.ts';
 import { Failure, messageOf, systemCode } from '../platform/errors.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Closeable } from '../platform/owned.ts';
-import {
-  acceptSession,
-  type IncomingStream,
-  type LocalHello,
-  type Session,
-  type SessionEnd,
-  type SessionOptions,
+import type {
+  DialErrorClass,
+  Endpoint,
+  IncomingAssociation,
+  IncomingStream,
+  LocalHello,
+  OpenRequest,
+  Session,
+  SessionEnd,
+  SessionHandlers,
+  SessionOptions,
 } from '../tunnel/index.ts';
 import { isOwnPort } from './own-ports.ts';
+import type * as sessionCode from './session-code.ts';
+
+/** See session-code.ts. */
+type SessionCode = typeof sessionCode;
 
 /** The tunnel is never offered beyond the pod's loopback: who may reach it is the API server's decision (port-forward). */
 const HOST = '127.0.0.1';
+/** Associations that all laptops together may have: each costs a socket here. */
+const MAXIMUM_ASSOCIATIONS = 8192;
 
 /** How a tunnel endpoint is set up. */
 export interface EndpointOptions {
@@ -28,6 +37,8 @@ export interface EndpointOptions {
   readonly onEnded?: (session: Session, end: SessionEnd) => void;
   /** Ports of kpeering in this pod, that no laptop may dial; the tunnel's own is always one. */
   readonly ownPorts: () => readonly number[];
+  /** SO_MARK of what is dialled for laptops, by which the pod's rules know it. */
+  readonly mark?: number;
   readonly log: Logger;
   readonly session?: SessionOptions;
 }
@@ -42,6 +53,7 @@ export class TunnelEndpoint implements Closeable {
   readonly #greeting = new Set<Socket>();
   readonly #changes = new Set<() => void>();
   #dials = 0;
+  #associations = 0;
   #closed: Promise<void> | undefined;
 
   private constructor(server: Server, port: number, options: EndpointOptions) {
@@ -54,7 +66,7 @@ export class TunnelEndpoint implements Closeable {
 
   /** Listens on 127.0.0.1. Rejects with a Failure `LISTEN_FAILED`. */
   static async listen(options: EndpointOptions): Promise<TunnelEndpoint> {
-    const server = createServer({ allowHalfOpen: true, noDelay: true });
+    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true });
     server.listen({ host: HOST, port: options.port, backlog: 128 });
     try {
       await once(server, 'listening');
@@ -72,12 +84,17 @@ export class TunnelEndpoint implements Closeable {
     return [...this.#sessions.keys()];
   }
 
-  /** Flows that laptops have dialled through this pod, and that have not ended. */
+  /** TCP connections that laptops have dialled through this pod, and that have not ended. */
   get activeDials(): number {
     return this.#dials;
   }
 
-  /** Resolves when no dialled flow is left. */
+  /** The same of UDP associations. They have no end that one could wait for, and hold nothing up. */
+  get activeAssociations(): number {
+    return this.#associations;
+  }
+
+  /** Resolves when no dialled connection is left. */
   async whenIdle(): Promise<void> {
     while (this.#dials > 0) await new Promise<void>((resolve) => this.#changes.add(resolve));
   }
@@ -106,20 +123,20 @@ export class TunnelEndpoint implements Closeable {
   async #connected(socket: Socket): Promise<void> {
     const { hello, log } = this.#options;
     this.#greeting.add(socket);
+    // It is paused until the session reads it.
+    socket.on('error', ignored);
     // The session's handlers can be called only after it has started, and it starts when acceptSession resolves.
     const started = Promise.withResolvers<Session>();
     started.promise.catch(() => undefined);
     try {
-      const session = await acceptSession(
-        socket,
-        hello,
-        {
-          incoming: (stream) => void this.#incoming(stream),
-          request: async (method, parameters) => this.#options.answer(await started.promise, method, parameters),
-          notified: (method) => log.debug({ method }, 'a notification of an unknown kind'),
-        },
-        this.#options.session,
-      );
+      const code = await import('./session-code.ts');
+      const handlers: SessionHandlers = {
+        incoming: (stream) => void this.#incoming(code, stream),
+        incomingAssociation: (association) => void this.#incomingAssociation(code, association),
+        request: async (method, parameters) => this.#options.answer(await started.promise, method, parameters),
+        notified: (method) => log.debug({ method }, 'a notification of an unknown kind'),
+      };
+      const session = await code.acceptSession(socket, hello, handlers, this.#options.session);
       this.#started(session);
       started.resolve(session);
     } catch (error) {
@@ -153,19 +170,15 @@ export class TunnelEndpoint implements Closeable {
     this.#options.onEnded?.(session, end);
   }
 
-  async #incoming(stream: IncomingStream): Promise<void> {
-    const { request } = stream;
-    if (request.kind !== 'dial') {
-      stream.refuse('unsupported', 'a pod takes no claimed flows');
-      return;
-    }
-    if (isOwnPort(request.destination, [this.port, ...this.#options.ownPorts()])) {
-      stream.refuse('denied', `${formatEndpoint(request.destination)} is a port of kpeering itself`);
+  async #incoming({ answerDial }: SessionCode, stream: IncomingStream): Promise<void> {
+    const refusal = this.#refusal(stream.request);
+    if (refusal !== undefined) {
+      stream.refuse(...refusal);
       return;
     }
     this.#dials += 1;
     try {
-      await answerDial(stream, request.destination);
+      await answerDial(stream, stream.request.destination, this.#marked());
     } catch (error) {
       this.#options.log.error({ err: error }, 'a bug: a dialled flow failed');
     } finally {
@@ -174,4 +187,40 @@ export class TunnelEndpoint implements Closeable {
       this.#changes.clear();
     }
   }
+
+  async #incomingAssociation({ answerAssociation }: SessionCode, association: IncomingAssociation): Promise<void> {
+    const full: Refusal = ['failed', 'too many UDP associations at once'];
+    const refusal = this.#refusal(association.request) ?? (this.#associations < MAXIMUM_ASSOCIATIONS ? undefined : full);
+    if (refusal !== undefined) {
+      association.refuse(...refusal);
+      return;
+    }
+    this.#associations += 1;
+    try {
+      await answerAssociation(association, association.request.destination, this.#marked());
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'a bug: a dialled association failed');
+    } finally {
+      this.#associations -= 1;
+    }
+  }
+
+  #refusal({ kind, destination }: OpenRequest): Refusal | undefined {
+    if (kind !== 'dial') return ['unsupported', 'a pod takes no claimed flows'];
+    if (!this.#isOwn(destination)) return undefined;
+    return ['denied', `${formatEndpoint(destination)} is a port of kpeering itself`];
+  }
+
+  #isOwn(destination: Endpoint): boolean {
+    return isOwnPort(destination, [this.port, ...this.#options.ownPorts()]);
+  }
+
+  #marked(): { readonly mark?: number } {
+    const { mark } = this.#options;
+    return mark === undefined ? {} : { mark };
+  }
 }
+
+type Refusal = readonly [DialErrorClass, string];
+
+function ignored(): void {}

@@ -1,6 +1,8 @@
-import { RequestError, type SessionOptions } from '../tunnel/index.ts';
+import { RequestError } from '../tunnel/errors.ts';
+import type { SessionOptions } from '../tunnel/index.ts';
 import { TunnelEndpoint } from './endpoint.ts';
 import { HealthServer } from './health.ts';
+import { processMetrics } from './metrics.ts';
 import { helloOf, settled, type Role, type RoleOptions } from './role.ts';
 
 export interface GatewayOptions extends RoleOptions {
@@ -24,7 +26,7 @@ export class Gateway implements Role {
 
   /** Starts it; a failed start stops what it started. */
   static async start(options: GatewayOptions): Promise<Gateway> {
-    const health = await HealthServer.listen(options.healthHost, options.healthPort);
+    const health = await HealthServer.listen(options.healthHost, options.healthPort, processMetrics(process.env));
     try {
       const endpoint = await TunnelEndpoint.listen({
         port: options.tunnelPort,

@@ -1,13 +1,23 @@
 import { BlockList, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { ports } from '../platform/ports.ts';
 import type { Endpoint } from '../tunnel/types.ts';
 
+const named: ReadonlySet<number> = new Set(Object.values(ports));
+
+/** Whether `port` is one of the table of docs/ports.md, in use or not. */
+export function isReservedPort(port: number): boolean {
+  return (
+    named.has(port) || (ports.firstAlias <= port && port <= ports.lastAlias) || (ports.firstListener <= port && port <= ports.lastListener)
+  );
+}
+
 /**
- * Whether `destination` (an IP address) is one of `ownPorts` at an address of this pod: dialling it would lead back to us.
- * Any spelling counts, IPv4-mapped addresses too.
+ * Whether `destination` (an IP address) is a port of kpeering (a reserved one, or one of `ownPorts`) at an address of this pod:
+ * dialling it would lead back to us. Any spelling counts, IPv4-mapped addresses too.
  */
 export function isOwnPort({ address, port }: Endpoint, ownPorts: readonly number[]): boolean {
-  if (!ownPorts.includes(port)) return false;
+  if (!isReservedPort(port) && !ownPorts.includes(port)) return false;
   const own = new BlockList();
   own.addSubnet('127.0.0.0', 8);
   // Linux connects to itself for the unspecified address.

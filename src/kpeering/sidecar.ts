@@ -1,43 +1,74 @@
-import { answerClaimRequest, ClaimTable, FlowRouter } from '../claims/index.ts';
-import { listenRedirect, type RedirectInterceptor } from '../interceptor/index.ts';
-import type { Flow } from '../interceptor/types.ts';
-import { RequestError, type SessionOptions } from '../tunnel/index.ts';
+import { keyOf, ClaimTable, type ClaimChange, type ClaimSession } from '../claims/claim-table.ts';
+import { FlowRouter, type FlowEnd } from '../claims/flow-router.ts';
+import type { ClaimAnswer, ClaimTarget } from '../claims/messages.ts';
+import { StayingConnections } from '../claims/staying.ts';
+import type { Flow, InterceptorCounters } from '../interceptor/types.ts';
+import type { Closeable } from '../platform/owned.ts';
+import { ports } from '../platform/ports.ts';
+import { RequestError } from '../tunnel/errors.ts';
+import type { SessionOptions } from '../tunnel/index.ts';
+import { appConnections } from './app-connections.ts';
+import { captureSettings, type CaptureSettings } from './capture-settings.ts';
 import { TunnelEndpoint } from './endpoint.ts';
 import { HealthServer } from './health.ts';
+import { InboundCapture } from './inbound-capture.ts';
+import { processMetrics, type Metric } from './metrics.ts';
+import { OutboundCapture, OwnCalls } from './outbound-capture.ts';
+import { isOwnPort, isReservedPort } from './own-ports.ts';
 import { passThrough } from './pass-through.ts';
 import { helloOf, settled, type Role, type RoleOptions } from './role.ts';
+import { udpMetrics } from './udp-metrics.ts';
 
 export interface SidecarOptions extends RoleOptions {
+  /** Where the rules send captured TCP in redirect mode. */
   readonly inboundPort: number;
+  /** What the init container says; read from the environment when absent. */
+  readonly capture?: CaptureSettings;
   /** How long a lost laptop's claims wait for it. */
   readonly graceMilliseconds?: number;
   readonly session?: SessionOptions;
 }
 
-/** `kpeering sidecar`: captures the pod's inbound flows, and takes each to the laptop that claims its port, or to the app. */
+/** `kpeering sidecar`: captures the pod's flows, and takes each to the laptop that claims it, or to where it was going. */
 export class Sidecar implements Role {
+  /** What was turned away; for the metrics. */
+  readonly counters: Readonly<InterceptorCounters>;
+  readonly #counters: InterceptorCounters = { ownPortDials: 0 };
   readonly #options: SidecarOptions;
+  readonly #settings: CaptureSettings;
   readonly #health: HealthServer;
   readonly #table: ClaimTable;
   readonly #router: FlowRouter;
+  readonly #staying: StayingConnections;
+  readonly #ownCalls = new OwnCalls();
+  readonly #ended: Partial<Record<FlowEnd, number>> = {};
   #endpoint: TunnelEndpoint | undefined;
-  #interceptor: RedirectInterceptor | undefined;
+  #inbound: InboundCapture | undefined;
+  #outbound: OutboundCapture | undefined;
+  #dns: Closeable | undefined;
   #closed: Promise<void> | undefined;
 
   private constructor(health: HealthServer, options: SidecarOptions) {
-    const { log, graceMilliseconds } = options;
+    const { log, graceMilliseconds, inboundPort } = options;
+    this.counters = this.#counters;
     this.#options = options;
+    this.#settings = options.capture ?? captureSettings(process.env, inboundPort, log);
     this.#health = health;
     this.#table = new ClaimTable({
       ...(graceMilliseconds === undefined ? {} : { graceMilliseconds }),
-      onChange: ({ port, change, holder }) => log.info({ port, holder }, `claim: ${change}`),
+      onChange: (change) => this.#claimChanged(change),
     });
-    this.#router = new FlowRouter({ table: this.#table, toApp: async (flow) => passThrough(flow, log), log });
+    this.#router = new FlowRouter({ table: this.#table, toApp: async (flow) => this.#passThrough(flow), log });
+    this.#staying = new StayingConnections({
+      table: this.#table,
+      connections: (target) => this.#connectionsWithApp(target),
+      log,
+    });
   }
 
   /** Starts all of it; a failed start stops what it started. */
   static async start(options: SidecarOptions): Promise<Sidecar> {
-    const sidecar = new Sidecar(await HealthServer.listen(options.healthHost, options.healthPort), options);
+    const sidecar = new Sidecar(await HealthServer.listen(options.healthHost, options.healthPort, processMetrics(process.env)), options);
     try {
       await sidecar.#listen();
       return sidecar;
@@ -47,19 +78,19 @@ export class Sidecar implements Role {
     }
   }
 
-  /** Where it listens. */
+  /** Where it listens; `inbound` is 0 in tproxy mode. */
   get ports(): { readonly inbound: number; readonly tunnel: number; readonly health: number } {
-    return { inbound: this.#interceptor?.port ?? 0, tunnel: this.#endpoint?.port ?? 0, health: this.#health.port };
+    return { inbound: this.#inbound?.port ?? 0, tunnel: this.#endpoint?.port ?? 0, health: this.#health.port };
   }
 
   /**
-   * Not ready from now on, and no new connections; resolves when all flows have ended. Tunnels stay until then, because
-   * flows of both directions go through them.
+   * Not ready from now on, and no new connections (in tproxy mode they are the app's); resolves when all flows have ended. Tunnels
+   * stay until then, because flows of both directions go through them.
    */
   async drain(): Promise<void> {
     this.#health.readiness = 'draining';
     this.#endpoint?.stopAccepting();
-    await this.#interceptor?.close();
+    await Promise.all([this.#inbound?.stop(), this.#outbound?.close()]);
     await settled([this.#router, this.#endpoint]);
   }
 
@@ -75,42 +106,162 @@ export class Sidecar implements Role {
 
   async #listen(): Promise<void> {
     const { log, inboundPort, session } = this.#options;
+    const { rules, mark } = this.#settings;
+    const marked = mark === undefined ? {} : { mark };
     this.#endpoint = await TunnelEndpoint.listen({
       port: this.#options.tunnelPort,
       hello: helloOf('sidecar', this.#options.name),
-      answer: (laptop, method, parameters) => {
-        // A claim made now would be taken from its holder within seconds.
-        if (method === 'claim' && this.#health.readiness === 'draining') throw new RequestError('draining', 'the pod is about to end');
-        return answerClaimRequest(this.#table, laptop, method, parameters);
-      },
+      answer: async (laptop, method, parameters) => this.#answer(laptop, method, parameters),
       onEnded: (laptop, end) => this.#table.sessionEnded(laptop, end),
-      ownPorts: () => [this.ports.inbound, this.ports.health],
+      ownPorts: () => Object.values(this.ports),
       log,
+      ...marked,
       ...(session === undefined ? {} : { session }),
     });
-    this.#interceptor = await listenRedirect({
-      host: '0.0.0.0',
+    const onFlow = (flow: Flow): void => void this.#captured(flow);
+    this.#inbound = await InboundCapture.start({
+      rules,
+      table: this.#table,
       port: inboundPort,
-      onFlow: (flow) => void this.#captured(flow),
-      ownPorts: [this.#endpoint.port, this.#health.port],
+      onFlow,
+      isOwnPort: (port) => isReservedPort(port) || Object.values(this.ports).includes(port),
+      counters: this.#counters,
       log,
     });
+    if (rules.outbound.length > 0) {
+      this.#outbound = await OutboundCapture.listen({
+        port: ports.outbound,
+        onFlow,
+        isOwn: (destination) => isOwnPort(destination, Object.values(this.ports)),
+        ownCalls: this.#ownCalls,
+        counters: this.#counters,
+        log,
+      });
+    }
+    if (rules.dns) {
+      const { DnsCapture } = await import('./dns-capture.ts');
+      this.#dns = await DnsCapture.listen({ port: ports.dns, log, ...marked });
+    }
+    this.#health.metrics = [...this.#health.metrics, ...this.#metrics()];
     this.#health.readiness = 'ready';
-    log.info(this.ports, `${this.#interceptor.description}, tunnel on 127.0.0.1:${this.#endpoint.port}`);
+    const { mode, reason, backend } = rules;
+    log.info({ ...this.ports, mode, reason, backend }, `${this.#inbound.description}; tunnel on 127.0.0.1:${this.#endpoint.port}`);
+  }
+
+  #metrics(): readonly Metric[] {
+    return [
+      {
+        name: 'kpeering_own_port_dials_total',
+        help: 'Connections that were reset because they were to a port of kpeering itself, or would have looped',
+        type: 'counter',
+        value: () => this.#counters.ownPortDials,
+      },
+      { name: 'kpeering_flows', help: 'Captured connections that have not ended', type: 'gauge', value: () => this.#router.activeFlows },
+      {
+        name: 'kpeering_flows_ended_total',
+        help: 'Captured connections that have ended, by where they went',
+        type: 'counter',
+        value: () => Object.entries(this.#ended).map(([to, value]) => ({ labels: { to }, value })),
+      },
+      {
+        name: 'kpeering_sessions',
+        help: "Laptops' tunnels that are connected",
+        type: 'gauge',
+        value: () => this.#endpoint?.sessions.length ?? 0,
+      },
+      { name: 'kpeering_claims', help: 'What is claimed', type: 'gauge', value: () => this.#table.size },
+      ...udpMetrics(() => this.#inbound?.udp ?? []),
+    ];
+  }
+
+  /** zod comes with the first laptop: an idle sidecar does without. */
+  async #answer(laptop: ClaimSession, method: string, parameters: unknown): Promise<unknown> {
+    const { answerClaimRequest } = await import('../claims/requests.ts');
+    const { mode, reason, backend, tcp, udp, except, outbound } = this.#settings.rules;
+    return answerClaimRequest(
+      {
+        claim: async (session, target) => this.#claim(session, target),
+        release: (session, target) => this.#table.release(session, target),
+        claims: () => this.#table.list(),
+        prove: async () => this.#ready().proof.begin(),
+        rules: () => ({
+          mode,
+          reason,
+          backend,
+          tcp: Object.keys(tcp),
+          udp: Object.keys(udp),
+          except: [...except],
+          outbound: [...outbound],
+        }),
+      },
+      laptop,
+      method,
+      parameters,
+    );
+  }
+
+  /** Answered when new flows come here. */
+  async #claim(session: ClaimSession, target: ClaimTarget): Promise<ClaimAnswer> {
+    const { claims } = this.#ready();
+    claims.check(target);
+    const answer = this.#table.claim(session, target);
+    try {
+      await claims.hold(target);
+    } catch (error) {
+      this.#table.release(session, target);
+      throw error;
+    }
+    if (target.protocol === 'udp') return answer;
+    // The session may have ended while the listener opened.
+    return this.#table.decide(target).kind === 'app' ? answer : { ...answer, staying: this.#staying.begin(target) };
+  }
+
+  #ready(): InboundCapture {
+    // A claim made while draining would be taken from its holder within seconds.
+    if (this.#inbound === undefined || this.#health.readiness === 'draining') throw new RequestError('draining', 'the pod is about to end');
+    return this.#inbound;
+  }
+
+  #claimChanged({ target, change, holder }: ClaimChange): void {
+    this.#options.log.info({ target: keyOf(target), holder }, `claim: ${change}`);
+    if (change !== 'released') return;
+    this.#staying.end(target);
+    this.#inbound?.claims.drop(target);
+  }
+
+  /** Those that we pass through, and those that the kernel delivers without us. */
+  *#connectionsWithApp(target: ClaimTarget): Iterable<unknown> {
+    yield* this.#router.withApp(target);
+    if (this.#inbound?.kernelDelivers(target) === true) yield* appConnections(target);
   }
 
   async #captured(flow: Flow): Promise<void> {
     try {
-      await this.#router.route(flow);
+      const end = await this.#router.route(flow);
+      this.#ended[end] = (this.#ended[end] ?? 0) + 1;
     } catch (error) {
       this.#options.log.error({ err: error }, 'a bug: a flow failed');
       flow.socket.resetAndDestroy();
     }
   }
 
+  async #passThrough(flow: Flow): Promise<void> {
+    const { rules, mark } = this.#settings;
+    const ofPod = rules.mode === 'redirect' ? 'distinctive' : rules.keepSource ? 'caller' : 'own';
+    const source = flow.outbound === true ? 'own' : ofPod;
+    await passThrough(flow, {
+      source,
+      log: this.#options.log,
+      ...(mark === undefined ? {} : { mark }),
+      ...(flow.outbound === true ? { onSocket: (socket) => this.#ownCalls.add(socket) } : {}),
+    });
+  }
+
   async #close(): Promise<void> {
     this.#health.readiness = 'draining';
-    await this.#interceptor?.close();
+    // At once: after a second signal the process ends without waiting.
+    this.#router.resetAll();
+    await Promise.all([this.#inbound?.close(), this.#outbound?.close(), this.#dns?.close()]);
     this.#router.resetAll();
     await this.#endpoint?.close();
     this.#table.clear();

@@ -19,7 +19,7 @@ interface Waiting {
 
 const NO_PAYLOAD = Buffer.alloc(0);
 
-/** Requests, answers and notices of a session, JSON both ways (docs/protocol.md, section 6). */
+/** Requests, answers and notices of a session, JSON both ways (docs/protocol.md, section 7). */
 export class Calls {
   readonly #send: SendCall;
   readonly #handlers: Pick<SessionHandlers, 'request' | 'notified'>;

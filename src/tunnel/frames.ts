@@ -13,7 +13,7 @@ export const FrameType = {
   goodbye: 0x03,
   /** Reserved for resume: the number of session bytes received. */
   ack: 0x04,
-  /** Reserved for UDP. */
+  /** One UDP datagram; only where both ends know the feature `datagrams`. */
   datagram: 0x05,
   open: 0x10,
   accept: 0x11,
@@ -34,6 +34,10 @@ export const FIRST_SKIPPABLE_TYPE = 0x80;
 /** Flag of DATA: the sender's half of the stream ends after this payload. */
 export const END = 0x01;
 
+/** The features that this code knows; in force is what both ends name in their HELLO. */
+export const features = ['datagrams'] as const;
+export type Feature = (typeof features)[number];
+
 /** Why a stream was reset: payload of RESET. */
 export const ResetCode = { application: 0, protocol: 1 } as const;
 
@@ -53,6 +57,16 @@ export const limits = {
   pendingRequests: 256,
   /** Control frames that wait because the far end does not read; beyond it the transport is given up. */
   controlBacklogBytes: 8 * 1024 * 1024,
+  /** Payload of a DATAGRAM: what fits into one IPv4 packet (65,535 less the headers of IPv4 and UDP). */
+  datagramBytes: 65_507,
+  /** Associations that the far end may have with us, pending ones included; and ours with it. */
+  incomingAssociations: 4096,
+  /** Datagrams that are kept for one association without an answer. */
+  earlyDatagrams: 8,
+  /** ... and bytes of them in the whole session. */
+  earlyDatagramBytes: 1024 * 1024,
+  /** Datagrams that wait for a congested transport; beyond it they are dropped. Half of a write, so that streams go on. */
+  datagramBacklogBytes: 128 * 1024,
   /** Credit of one stream: no more than this may be outstanding. */
   creditBytes: 0x7fff_ffff,
   /** Characters of a message that explains a refusal, an error or a goodbye. */

@@ -101,6 +101,8 @@ export async function readHello(duplex: Duplex, description: string, signal: Abo
   function aborted(): void {
     reject(signal.reason);
   }
+  // It may have been paused since it was accepted.
+  duplex.resume();
   duplex.on('data', data).on('end', ended).on('close', ended).on('error', closed);
   signal.addEventListener('abort', aborted, { once: true });
   if (signal.aborted) aborted();

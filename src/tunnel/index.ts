@@ -3,8 +3,13 @@ export { ByteQueue } from './byte-queue.ts';
 export { defaultLivenessTimes, type LivenessTimes } from './liveness.ts';
 export { acceptSession, connectSession, newSessionId, type LocalHello, type SessionOptions } from './session.ts';
 export type {
+  AssociationEnd,
+  AssociationRefusal,
+  DatagramCounters,
+  DatagramSink,
   DialErrorClass,
   Endpoint,
+  IncomingAssociation,
   IncomingStream,
   OpenRequest,
   Peer,
@@ -14,5 +19,6 @@ export type {
   StreamResetReason,
   StreamSink,
   Transport,
+  TunnelAssociation,
   TunnelStream,
 } from './types.ts';

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { ProtocolError } from './errors.ts';
 import { FrameBatch } from './frame-batch.ts';
 import { FrameDecoder } from './frame-decoder.ts';
-import { FrameType, limits } from './frames.ts';
+import { FrameType, HEADER_BYTES, limits } from './frames.ts';
 import { Liveness, type LivenessTimes } from './liveness.ts';
 import { decodeGoodbye, encodeGoodbye, type GoodbyeCode } from './goodbye.ts';
 import { countRead } from './read-garbage.ts';
@@ -19,6 +19,8 @@ export interface LinkOwner {
   data(stream: number, slice: Buffer, end: boolean): void;
   /** Another frame of the session. May throw ProtocolError. */
   frame(type: number, stream: number, payload: Buffer): void;
+  /** One UDP datagram. May throw ProtocolError. */
+  datagram(association: number, payload: Buffer): void;
   /** The transport takes more: put one DATA frame of the stream whose turn it is into the batch, or answer false. */
   writeNext(batch: FrameBatch): boolean;
   /** All that was ready has been handed to the transport, which is not congested. */
@@ -43,6 +45,8 @@ export class Link {
   readonly #closed: Promise<void>;
   #state: 'open' | 'saying-goodbye' | 'ended' = 'open';
   #congested = false;
+  /** Of the batch: what is in it of datagrams. */
+  #datagramBytes = 0;
   #scheduled: NodeJS.Immediate | undefined;
   #goodbyeTimer: NodeJS.Timeout | undefined;
 
@@ -102,6 +106,23 @@ export class Link {
     this.schedule();
   }
 
+  /**
+   * Puts a datagram behind the control frames and before all data that the transport has not been given yet. Answers false when it was
+   * dropped: those that wait already, because the transport is slow, are as many as may wait.
+   */
+  sendDatagram(association: number, payload: Buffer): boolean {
+    if (this.#state !== 'open') return false;
+    const bytes = HEADER_BYTES + payload.length;
+    // A burst: what the transport takes at once need not be dropped.
+    if (this.#datagramBytes + bytes > limits.datagramBacklogBytes && !this.#congested) this.#flush();
+    if (this.#datagramBytes + bytes > limits.datagramBacklogBytes) return false;
+    this.#batch.header(FrameType.datagram, 0, association, payload.length);
+    this.#batch.append(payload);
+    this.#datagramBytes += bytes;
+    this.schedule();
+    return true;
+  }
+
   /** There is something to write: it is written after the reads of this turn of the event loop. */
   schedule(): void {
     if (this.#scheduled !== undefined || this.#congested || this.#state !== 'open') return;
@@ -152,6 +173,9 @@ export class Link {
         return;
       case FrameType.pong:
         if (payload.length !== 8) throw new ProtocolError(`a PONG of ${payload.length} bytes`);
+        return;
+      case FrameType.datagram:
+        if (this.#state === 'open') this.#owner.datagram(stream, payload);
         return;
       case FrameType.goodbye:
         this.#goodbye(payload);
@@ -218,6 +242,7 @@ export class Link {
     const duplex = this.#duplex;
     this.#liveness.sent();
     const parts = this.#batch.take();
+    this.#datagramBytes = 0;
     if (duplex.destroyed) return;
     const last = parts.length - 1;
     if (last > 0) duplex.cork();

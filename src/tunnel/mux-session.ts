@@ -1,30 +1,30 @@
 import type { Duplex } from 'node:stream';
 import type { AbortOptions } from '../platform/abort.ts';
+import { Associations } from './associations.ts';
 import { Calls } from './calls.ts';
 import { OpenError, ProtocolError } from './errors.ts';
 import type { FrameBatch } from './frame-batch.ts';
-import { FrameType, limits, ResetCode } from './frames.ts';
+import { FrameType, limits, ResetCode, type Feature } from './frames.ts';
 import { peerOf, type ReceivedHello } from './hello.ts';
-import { abortedError, causeOf, lostError, PendingIncoming, type IncomingHost, type PendingOutgoing } from './pending.ts';
+import { abortedError, causeOf, lostError, OutgoingOpens, PendingIncoming, type IncomingHost } from './pending.ts';
 import { Link, type LinkOwner } from './link.ts';
-import type { LivenessTimes } from './liveness.ts';
+import type { MuxSettings } from './mux-settings.ts';
 import { decodeOpen, decodeRefusal, encodeOpen, encodeRefusal, type Refusal } from './open-messages.ts';
+import { Numbers } from './numbers.ts';
 import { MuxStream, type StreamHost } from './stream.ts';
 import { Turns } from './turns.ts';
-import type { OpenRequest, Peer, Session, SessionEnd, SessionHandlers, TunnelStream } from './types.ts';
+import type {
+  DatagramCounters,
+  OpenRequest,
+  Peer,
+  Session,
+  SessionEnd,
+  SessionHandlers,
+  TunnelAssociation,
+  TunnelStream,
+} from './types.ts';
 
 const NO_PAYLOAD = Buffer.alloc(0);
-const LAST_STREAM = 0xffff_ffff;
-
-/** How a session is set up, once both ends have said hello. */
-export interface MuxSettings {
-  readonly id: string;
-  /** The laptop's streams have odd numbers, the pod's even ones. */
-  readonly side: 'laptop' | 'pod';
-  /** What our HELLO granted. */
-  readonly window: number;
-  readonly times: LivenessTimes;
-}
 
 /** Streams and requests over one link: credit, the order in which streams send, and who waits for which answer. */
 export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost {
@@ -34,18 +34,18 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
   readonly #handlers: SessionHandlers;
   readonly #link: Link;
   readonly #calls: Calls;
+  readonly #numbers: Numbers;
+  readonly #associations: Associations;
   readonly #window: number;
   readonly #peerWindow: number;
   readonly #resolveEnded: (end: SessionEnd) => void;
   readonly #streams = new Map<number, MuxStream>();
-  readonly #outgoing = new Map<number, PendingOutgoing>();
+  readonly #outgoing = new OutgoingOpens();
   readonly #incoming = new Map<number, PendingIncoming>();
   #incomingStreams = 0;
   readonly #turns = new Turns();
   /** Streams that may be due for `drain`. */
   #drainable: MuxStream[] = [];
-  #nextId: number;
-  #highestIncoming = 0;
   #endCause: Error | undefined;
 
   constructor(duplex: Duplex, received: ReceivedHello, settings: MuxSettings, handlers: SessionHandlers) {
@@ -54,11 +54,13 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
     this.#handlers = handlers;
     this.#window = settings.window;
     this.#peerWindow = received.hello.window;
-    this.#nextId = settings.side === 'laptop' ? 1 : 2;
+    this.#numbers = new Numbers(settings.side);
     const { promise, resolve } = Promise.withResolvers<SessionEnd>();
     this.ended = promise;
     this.#resolveEnded = resolve;
     this.#link = new Link(duplex, this, settings.times);
+    const inForce = (feature: Feature): boolean => settings.features.includes(feature) && received.hello.features.includes(feature);
+    this.#associations = new Associations(this.#link, this.#numbers, inForce('datagrams'), handlers.incomingAssociation?.bind(handlers));
     this.#calls = new Calls(handlers, (type, id, payload) => this.#link.send(type, id, payload));
   }
 
@@ -83,27 +85,19 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
     const { signal } = options;
     if (this.#endCause !== undefined) throw lostError(this.#endCause);
     if (signal?.aborted === true) throw abortedError(signal);
-    const id = this.#nextId;
-    if (id > LAST_STREAM) {
-      this.abort(new Error('the session has used up its stream numbers'));
-      throw new OpenError('lost', 'the session has used up its stream numbers');
-    }
-    this.#nextId += 2;
-    const { promise, resolve, reject } = Promise.withResolvers<TunnelStream>();
-    this.#outgoing.set(id, { id, accepted: resolve, refused: reject });
+    const id = this.#numbers.take() ?? this.#usedUp();
+    const answer = this.#outgoing.answerTo(id, signal, () => this.#sendReset(id, ResetCode.application));
     this.#link.send(FrameType.open, id, encodeOpen(request));
-    if (signal === undefined) return promise;
-    const abort = (): void => {
-      if (!this.#outgoing.delete(id)) return;
-      this.#sendReset(id, ResetCode.application);
-      reject(abortedError(signal));
-    };
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      return await promise;
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
+    return answer;
+  }
+
+  openAssociation(request: OpenRequest): TunnelAssociation {
+    if (this.#endCause !== undefined) throw lostError(this.#endCause);
+    return this.#associations.open(request) ?? this.#usedUp();
+  }
+
+  get datagrams(): DatagramCounters {
+    return this.#associations.counters;
   }
 
   async request(method: string, parameters: unknown, options?: AbortOptions): Promise<unknown> {
@@ -134,6 +128,11 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
     else this.#checkAnswered(id, 'DATA');
   }
 
+  datagram(id: number, payload: Buffer): void {
+    if (this.#streams.has(id)) throw new ProtocolError(`DATAGRAM on stream ${id}`);
+    this.#associations.receivedDatagram(id, payload);
+  }
+
   frame(type: number, id: number, payload: Buffer): void {
     switch (type) {
       case FrameType.open:
@@ -141,7 +140,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
         return;
       case FrameType.accept:
       case FrameType.refuse:
-        this.#receivedAnswer(type, id, payload);
+        if (!this.#associations.receivedAnswer(type, id, payload)) this.#receivedAnswer(type, id, payload);
         return;
       case FrameType.credit:
         if (payload.length !== 4) throw new ProtocolError(`a CREDIT of ${payload.length} bytes`);
@@ -151,7 +150,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
       case FrameType.reset:
         if (payload.length !== 1) throw new ProtocolError(`a RESET of ${payload.length} bytes`);
         this.#checkKnown(id, 'RESET');
-        this.#receivedReset(id, payload.readUInt8(0));
+        if (!this.#associations.receivedReset(id)) this.#receivedReset(id, payload.readUInt8(0));
         return;
       default:
         this.#calls.received(type, id, payload);
@@ -179,11 +178,11 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
     this.#endCause = cause;
     this.#turns.clear();
     this.#drainable = [];
-    for (const pending of this.#outgoing.values()) pending.refused(lostError(cause));
+    this.#outgoing.lost(cause);
     for (const pending of this.#incoming.values()) pending.cancel(cause);
-    this.#outgoing.clear();
     this.#incoming.clear();
     for (const stream of this.#streams.values()) stream.receivedReset('session-lost');
+    this.#associations.lost();
     this.#calls.close(cause);
     this.#resolveEnded(end);
   }
@@ -205,7 +204,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
   }
 
   finished(stream: MuxStream): void {
-    if (this.#streams.delete(stream.id) && !this.#isOurs(stream.id)) this.#incomingStreams -= 1;
+    if (this.#streams.delete(stream.id) && !this.#numbers.isOurs(stream.id)) this.#incomingStreams -= 1;
   }
 
   // What incoming streams call.
@@ -226,32 +225,35 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
   }
 
   #receivedOpen(id: number, payload: Buffer): void {
-    if (this.#isOurs(id) || id <= this.#highestIncoming) throw new ProtocolError(`an OPEN of stream ${id}, whose number is not its turn`);
-    this.#highestIncoming = id;
-    const request = decodeOpen(payload);
-    if ('errorClass' in request) {
-      this.#link.send(FrameType.refuse, id, encodeRefusal(request));
+    this.#numbers.arrived(id);
+    const open = decodeOpen(payload);
+    if ('errorClass' in open) {
+      this.#link.send(FrameType.refuse, id, encodeRefusal(open));
+      return;
+    }
+    if (open.protocol === 'udp') {
+      this.#associations.receivedOpen(id, open.request);
       return;
     }
     if (this.#incomingStreams >= limits.incomingStreams || this.#incoming.size >= limits.pendingOpens) {
       this.#link.send(FrameType.refuse, id, encodeRefusal({ errorClass: 'failed', message: 'too many streams at once' }));
       return;
     }
-    const incoming = new PendingIncoming(id, request, this);
+    const incoming = new PendingIncoming(id, open.request, this);
     this.#incomingStreams += 1;
     this.#incoming.set(id, incoming);
     this.#handlers.incoming(incoming);
   }
 
   #receivedAnswer(type: number, id: number, payload: Buffer): void {
-    if (!this.#isOurs(id) || id >= this.#nextId) throw new ProtocolError(`an answer to stream ${id}, which was not opened`);
-    const pending = this.#outgoing.get(id);
+    if (!this.#numbers.isOurs(id) || !this.#numbers.wasOpened(id))
+      throw new ProtocolError(`an answer to stream ${id}, which was not opened`);
+    const pending = this.#outgoing.take(id);
     // Given up meanwhile: our RESET is on its way.
     if (pending === undefined) {
       if (this.#streams.has(id)) throw new ProtocolError(`a second answer to stream ${id}`);
       return;
     }
-    this.#outgoing.delete(id);
     if (type === FrameType.refuse) {
       const { errorClass, message } = decodeRefusal(payload);
       pending.refused(new OpenError(errorClass, message));
@@ -281,16 +283,17 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
 
   /** Frames may cross a RESET on the way, so closed streams are passed over; a number never opened is an error. */
   #checkKnown(id: number, frame: string): void {
-    const known = this.#isOurs(id) ? id < this.#nextId && !this.#outgoing.has(id) : id <= this.#highestIncoming;
-    if (!known) throw new ProtocolError(`${frame} on stream ${id}, which is not open`);
+    if (!this.#numbers.wasOpened(id) || this.#outgoing.has(id)) throw new ProtocolError(`${frame} on stream ${id}, which is not open`);
   }
 
   #checkAnswered(id: number, frame: string): void {
     this.#checkKnown(id, frame);
     if (this.#incoming.has(id)) throw new ProtocolError(`${frame} on stream ${id} before it was accepted`);
+    if (this.#associations.has(id)) throw new ProtocolError(`${frame} on association ${id}`);
   }
 
-  #isOurs(id: number): boolean {
-    return id !== 0 && id % 2 === this.#nextId % 2;
+  #usedUp(): never {
+    this.abort(new Error('the session has used up its stream numbers'));
+    throw new OpenError('lost', 'the session has used up its stream numbers');
   }
 }

@@ -12,9 +12,17 @@ const endpointSchema = z.object({
   port: z.int().min(0).max(65_535),
 });
 
+const protocolSchema = z.enum(['tcp', 'udp']).default('tcp');
+
 const openSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('dial'), destination: endpointSchema, source: endpointSchema.optional() }),
-  z.object({ kind: z.literal('claimed'), destination: endpointSchema, source: endpointSchema }),
+  z.object({ kind: z.literal('dial'), protocol: protocolSchema, destination: endpointSchema, source: endpointSchema.optional() }),
+  z.object({
+    kind: z.literal('claimed'),
+    protocol: protocolSchema,
+    destination: endpointSchema,
+    source: endpointSchema,
+    outbound: z.literal(true).optional(),
+  }),
 ]);
 
 const refusalSchema = z.object({
@@ -28,19 +36,25 @@ export interface Refusal {
   readonly message: string;
 }
 
+/** An OPEN that is understood: `tcp` asks for a stream, `udp` for an association. */
+export interface ReceivedOpen {
+  readonly protocol: 'tcp' | 'udp';
+  readonly request: OpenRequest;
+}
+
 /** Payload of OPEN. */
-export function encodeOpen(request: OpenRequest): Buffer {
-  return Buffer.from(JSON.stringify(request));
+export function encodeOpen(request: OpenRequest, protocol: ReceivedOpen['protocol'] = 'tcp'): Buffer {
+  return Buffer.from(JSON.stringify(protocol === 'tcp' ? request : { ...request, protocol }));
 }
 
 /** Throws ProtocolError for JSON that is none; what a later release may ask for (another `kind`) is a Refusal. */
-export function decodeOpen(payload: Buffer): OpenRequest | Refusal {
+export function decodeOpen(payload: Buffer): ReceivedOpen | Refusal {
   const parsed = openSchema.safeParse(parseJson(payload, 'OPEN'));
   if (!parsed.success) return { errorClass: 'unsupported', message: `the request is not understood: ${z.prettifyError(parsed.error)}` };
-  const request = parsed.data;
-  if (request.kind === 'claimed') return request;
-  const { kind, destination, source } = request;
-  return source === undefined ? { kind, destination } : { kind, destination, source };
+  const { protocol, kind, destination, source } = parsed.data;
+  if (kind === 'dial') return { protocol, request: source === undefined ? { kind, destination } : { kind, destination, source } };
+  const { outbound } = parsed.data;
+  return { protocol, request: { kind, destination, source, ...(outbound === undefined ? {} : { outbound }) } };
 }
 
 /** Payload of REFUSE. */

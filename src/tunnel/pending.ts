@@ -55,11 +55,49 @@ export class PendingIncoming implements IncomingStream {
   }
 }
 
-/** An OPEN of ours that waits for its answer. */
+/** Who waits for the answer to an OPEN of ours. */
 export interface PendingOutgoing {
-  readonly id: number;
   accepted(stream: TunnelStream): void;
   refused(error: OpenError): void;
+}
+
+/** The OPENs of ours that wait for their answers. */
+export class OutgoingOpens {
+  readonly #pending = new Map<number, PendingOutgoing>();
+
+  has(id: number): boolean {
+    return this.#pending.has(id);
+  }
+
+  /** Resolves or rejects with the answer to `id`; `giveUp` is called when the signal aborts before. */
+  async answerTo(id: number, signal: AbortSignal | undefined, giveUp: () => void): Promise<TunnelStream> {
+    const { promise, resolve, reject } = Promise.withResolvers<TunnelStream>();
+    this.#pending.set(id, { accepted: resolve, refused: reject });
+    if (signal === undefined) return promise;
+    const abort = (): void => {
+      if (!this.#pending.delete(id)) return;
+      giveUp();
+      reject(abortedError(signal));
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      return await promise;
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** The answer has come; undefined: nobody waits for it. */
+  take(id: number): PendingOutgoing | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    return pending;
+  }
+
+  lost(cause: Error): void {
+    for (const pending of this.#pending.values()) pending.refused(lostError(cause));
+    this.#pending.clear();
+  }
 }
 
 /** For the messages of what a session's end takes with it. */

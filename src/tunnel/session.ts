@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { AbortOptions } from '../platform/abort.ts';
 import { Failure } from '../platform/errors.ts';
 import { ProtocolError, VersionError } from './errors.ts';
+import { features } from './frames.ts';
 import { encodeHello, readHello, type Hello, type ReceivedHello } from './hello.ts';
 import { defaultLivenessTimes, type LivenessTimes } from './liveness.ts';
 import { MuxSession } from './mux-session.ts';
@@ -89,7 +90,7 @@ export async function acceptSession(
 function helloOf(hello: Omit<LocalHello, 'id'>, session: string, options: SessionOptions): Hello {
   const { role, software, name, user } = hello;
   const window = options.window ?? DEFAULT_WINDOW;
-  return { session, role, software, name, ...(user === undefined ? {} : { user }), window, features: [] };
+  return { session, role, software, name, ...(user === undefined ? {} : { user }), window, features: [...features] };
 }
 
 function start(
@@ -101,7 +102,8 @@ function start(
   options: SessionOptions,
 ): Session {
   const times = options.liveness ?? defaultLivenessTimes;
-  const session = new MuxSession(duplex, received, { id: ours.session, side, window: ours.window, times }, handlers);
+  const settings = { id: ours.session, side, window: ours.window, times, features: ours.features };
+  const session = new MuxSession(duplex, received, settings, handlers);
   session.start(received.rest);
   return session;
 }

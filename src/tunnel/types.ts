@@ -21,12 +21,15 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** What a stream is for; the payload of OPEN. */
+/** What a stream or an association is for; the payload of OPEN. `protocol` is not part of it in code: a stream is TCP, an association UDP. */
 export type OpenRequest =
   /** From the laptop to the pod: dial `destination` from the pod. `source` is the local flow's, for logs. */
   | { readonly kind: 'dial'; readonly destination: Endpoint; readonly source?: Endpoint }
-  /** From the pod to the laptop: a flow to `destination`, whose port the laptop's session has claimed. */
-  | { readonly kind: 'claimed'; readonly destination: Endpoint; readonly source: Endpoint };
+  /**
+   * From the pod to the laptop: a flow to `destination`, which the laptop's session has claimed. `outbound`: the pod's own call of
+   * another address; otherwise somebody's call of the pod.
+   */
+  | { readonly kind: 'claimed'; readonly destination: Endpoint; readonly source: Endpoint; readonly outbound?: true };
 
 /** Receives what the far end of a stream sends. Called synchronously from the transport's reads: do not block. */
 export interface StreamSink {
@@ -66,6 +69,55 @@ export interface IncomingStream {
   refuse(error: DialErrorClass, message: string): void;
 }
 
+/** Receives what the far end of an association sends. Called synchronously from the transport's reads: do not block. */
+export interface DatagramSink {
+  /** One datagram, whole; the buffer is the receiver's to keep. */
+  datagram(payload: Buffer): void;
+  /** The association has ended: closed by the far end, refused, or lost with the session. Nothing follows. */
+  closed(reason: AssociationEnd): void;
+}
+
+/** Why an association has ended at the far end's side. */
+export type AssociationEnd =
+  | { readonly kind: 'closed' }
+  | ({ readonly kind: 'refused' } & AssociationRefusal)
+  | { readonly kind: 'session-lost' };
+
+/** One UDP association inside a session: datagrams between one source and one destination. No credit, no order, no queue. */
+export interface TunnelAssociation {
+  readonly id: number;
+  /** Sets the receiver. Set once, directly after open or accept. */
+  attach(sink: DatagramSink): void;
+  /**
+   * Sends one datagram of at most 65,507 bytes (RFC 768 over IPv4); the buffer must not be changed afterwards. False: it was dropped,
+   * because the transport is slow or it is too large (counted in `Session.datagrams`), or because the association has ended.
+   */
+  send(payload: Buffer): boolean;
+  /** Ends it at both ends. The accepter may say why: the opener learns it as a refusal, also long after the answer. */
+  close(refusal?: AssociationRefusal): void;
+}
+
+/** Why a destination takes no datagrams (any more). */
+export interface AssociationRefusal {
+  readonly errorClass: DialErrorClass;
+  readonly message: string;
+}
+
+/** An association that the far end opens, to be answered by exactly one of the two. Datagrams that came before the answer are kept (a few). */
+export interface IncomingAssociation {
+  readonly request: OpenRequest;
+  accept(): TunnelAssociation;
+  refuse(error: DialErrorClass, message: string): void;
+}
+
+/** What became of a session's datagrams. */
+export interface DatagramCounters {
+  readonly sent: number;
+  readonly received: number;
+  /** Dropped here: the transport was slow, it was too large, or its association was not ready for it or has ended. */
+  readonly dropped: number;
+}
+
 /** Who is at the far end, from its HELLO. */
 export interface Peer {
   readonly role: 'laptop' | 'sidecar' | 'gateway';
@@ -90,6 +142,8 @@ export type SessionEnd =
 export interface SessionHandlers {
   /** A stream that the far end opens. */
   incoming(stream: IncomingStream): void;
+  /** A UDP association that the far end opens. Without this handler it is refused as `unsupported`. */
+  incomingAssociation?(association: IncomingAssociation): void;
   /**
    * A request of the far end (see `Session.request`). What it resolves with is sent back; a thrown
    * `RequestError` is sent with its code and details, anything else as code `internal`.
@@ -112,6 +166,12 @@ export interface Session extends Closeable {
   readonly lastHeard: number;
   /** Resolves when the far end has dialled and accepted. Rejects with `OpenError` (class and message), also when the session is lost meanwhile (class `lost`). */
   open(request: OpenRequest, options?: AbortOptions): Promise<TunnelStream>;
+  /**
+   * Opens a UDP association; it may be sent to at once (the far end keeps a few datagrams until it has answered). Throws `OpenError`:
+   * class `unsupported` when the far end does not know datagrams, `lost` when the session has ended, `failed` at the limit of associations.
+   */
+  openAssociation(request: OpenRequest): TunnelAssociation;
+  readonly datagrams: DatagramCounters;
   /** A question to the far end, answered by its `request` handler; JSON both ways; rejects with `RequestError`. */
   request(method: string, parameters: unknown, options?: AbortOptions): Promise<unknown>;
   notify(method: string, parameters: unknown): void;

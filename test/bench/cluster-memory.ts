@@ -30,8 +30,12 @@ const [path] = bench.paths;
 if (path === undefined) throw new Error('no path');
 const pod = new Peak();
 const laptop = new Peak();
-const watchPod =
-  "setInterval(() => console.log('VmRSS: ' + /VmRSS:\\s+(\\d+)/.exec(require('fs').readFileSync('/proc/1/status'))[1] + ' kB'), 50)";
+// PID 1 is the supervisor.
+const watchPod = `
+  const { readFileSync } = require('fs');
+  const [kpeering] = readFileSync('/proc/1/task/1/children', 'latin1').split(' ');
+  setInterval(() => console.log('VmRSS: ' + /VmRSS:\\s+(\\d+)/.exec(readFileSync('/proc/' + kpeering + '/status'))[1] + ' kB'), 50);
+`;
 await using watcher = startOnLaptop(bench.stage, [
   'kubectl',
   '-n',

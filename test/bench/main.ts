@@ -3,25 +3,29 @@
  *
  *     tunnel           the tunnel alone, over loopback
  *     memory           1 GiB to a reader that stops for 10 s, over loopback
+ *     idle             the memory of a sidecar that has nothing to do, in each mode
+ *     capture          what capture costs those who call a pod: TPROXY and REDIRECT beside no rules and haproxy (needs scripts/setup bench)
  *     cluster          beside kubectl port-forward, on the cluster of $KUBECONFIG
  *     cluster-memory   1 GiB to a reader that stops for 10 s, through kpctl run and a sidecar of that cluster
  *
- * Without a name: the first two, and the others where $KUBECONFIG is set.
+ * Without a name: the first three, and the others where $KUBECONFIG is set.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 
-const local = ['tunnel', 'memory'];
+const local = ['tunnel', 'memory', 'idle'];
+const onRequest = ['capture'];
 const onCluster = ['cluster', 'cluster-memory'];
+const known = [...local, ...onRequest, ...onCluster];
 
 const words = process.argv.slice(2);
 const firstOption = words.findIndex((word) => word.startsWith('-'));
 const named = firstOption < 0 ? words : words.slice(0, firstOption);
 const options = words.slice(named.length);
-const unknown = named.find((name) => ![...local, ...onCluster].includes(name));
+const unknown = named.find((name) => !known.includes(name));
 if (unknown !== undefined) {
-  process.stderr.write(`there is no benchmark "${unknown}"; there are ${[...local, ...onCluster].join(', ')}\n`);
+  process.stderr.write(`there is no benchmark "${unknown}"; there are ${known.join(', ')}\n`);
   process.exitCode = 2;
 } else {
   const all = process.env['KUBECONFIG'] === undefined ? local : [...local, ...onCluster];

@@ -10,6 +10,9 @@ import { laptopState, type LaptopState } from './laptop-state.ts';
 /** Pods of traffic/peer.ts. */
 export const trafficManifest = 'test/e2e/traffic/peer.yaml';
 
+/** Pods of each capture mode, and a caller. */
+export const captureManifest = 'test/e2e/capture.yaml';
+
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /** A stage on which files of the checkout can be named as the laptop's programs see them. */
@@ -85,9 +88,9 @@ export async function openClusterStage(name: string, manifests: readonly string[
   };
   try {
     await kubectlOut('create', 'namespace', namespace);
-    if (manifests.includes(trafficManifest)) {
-      const program = `--from-file=${join(root, 'test/e2e/traffic/peer.ts')}`;
-      await kubectlOut('create', 'configmap', 'traffic', program, '--from-literal=package.json={"type":"module"}');
+    if (manifests.includes(trafficManifest) || manifests.includes(captureManifest)) {
+      const programs = ['peer.ts', 'load.ts'].map((name) => `--from-file=${join(root, 'test/e2e/traffic', name)}`);
+      await kubectlOut('create', 'configmap', 'traffic', ...programs, '--from-literal=package.json={"type":"module"}');
     }
     for (const manifest of manifests) await kubectlOut('apply', '-f', join(root, manifest));
     const deployments = (await kubectlOut('get', 'deployments', '-o', 'name')).trim().split('\n');

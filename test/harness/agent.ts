@@ -1,3 +1,4 @@
+import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 /**
@@ -6,7 +7,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
  */
 export type AgentRequest =
   | { readonly id: number; readonly kind: 'connect'; readonly host: string; readonly port: number; readonly localAddress?: string }
-  | { readonly id: number; readonly kind: 'listen'; readonly host: string; readonly port: number };
+  | { readonly id: number; readonly kind: 'listen'; readonly host: string; readonly port: number }
+  | { readonly id: number; readonly kind: 'datagrams'; readonly host: string; readonly port: number };
 
 export interface AgentAnswer {
   readonly id: number;
@@ -14,7 +16,7 @@ export interface AgentAnswer {
   readonly error?: string;
 }
 
-function answer(message: AgentAnswer, handle?: Socket | Server): void {
+function answer(message: AgentAnswer, handle?: Socket | Server | DatagramSocket): void {
   process.send?.(message, handle, {}, () => {
     // The test's copy is the one that counts; this one would keep the connection, or accept.
     if (handle !== undefined && 'close' in handle) handle.close();
@@ -27,6 +29,14 @@ process.on('message', (request: AgentRequest) => {
   if (request.kind === 'listen') {
     const server = createServer().once('error', failed);
     server.listen({ host: request.host, port: request.port, backlog: 511 }, () => answer({ id }, server));
+    return;
+  }
+  if (request.kind === 'datagrams') {
+    const datagrams = createSocket({ type: request.host.includes(':') ? 'udp6' : 'udp4', ipv6Only: request.host.includes(':') }).once(
+      'error',
+      failed,
+    );
+    datagrams.bind({ port: request.port, address: request.host }, () => answer({ id }, datagrams));
     return;
   }
   const { host, port, localAddress } = request;

@@ -10,6 +10,7 @@
  *     const socket = await world.root.connect({ host: '10.0.0.2', port: 80 });   // a real socket, in this process
  *     await world.close();
  */
+import { Socket as DatagramSocket } from 'node:dgram';
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -128,6 +129,7 @@ export class Namespace {
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #sockets = new Set<Socket>();
   readonly #servers = new Set<Server>();
+  readonly #datagrams = new Set<DatagramSocket>();
   #agent: ChildProcess | undefined;
   #requests = 0;
 
@@ -184,6 +186,15 @@ export class Namespace {
     return handle;
   }
 
+  /** A UDP socket that is bound in this namespace. */
+  async datagrams(on: { readonly host: string; readonly port?: number }): Promise<DatagramSocket> {
+    const handle = await this.#ask({ id: (this.#requests += 1), kind: 'datagrams', port: 0, ...on });
+    if (!(handle instanceof DatagramSocket)) throw new Error('the agent sent no UDP socket');
+    this.#datagrams.add(handle);
+    handle.once('close', () => this.#datagrams.delete(handle));
+    return handle;
+  }
+
   #own(socket: Socket): void {
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
@@ -193,6 +204,7 @@ export class Namespace {
   disconnect(): void {
     for (const socket of this.#sockets) socket.on('error', () => undefined).destroy();
     for (const server of this.#servers) server.close();
+    for (const datagrams of this.#datagrams) datagrams.close();
     if (this.#agent?.connected === true) this.#agent.disconnect();
   }
 

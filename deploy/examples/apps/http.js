@@ -29,6 +29,8 @@ function serve(name, port, routes) {
       response.end(`${error.message}\n`);
     }
   });
+  // a caller that keeps its connections keeps them as long as it likes
+  server.keepAliveTimeout = 600_000;
   server.listen(port, () => process.stdout.write(`${name} listens on ${server.address().port}\n`));
   return server;
 }

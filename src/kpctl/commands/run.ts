@@ -9,6 +9,8 @@ interface RunOptions extends ClusterOptions {
   readonly workload?: string;
   readonly port: PortMapping[];
   readonly container?: string;
+  /** False: `--no-proof`. */
+  readonly proof: boolean;
 }
 
 /** `kpctl run -- COMMAND`: one command in the cluster's network, names and environment, without root. */
@@ -20,11 +22,12 @@ export function runCommand(program: Command, terminal: Terminal, interruption: I
     .argument('<command...>', 'the command and its arguments')
     .option('-w, --workload <workload>', 'leave from a pod of this workload, and take its environment')
     .addOption(
-      new Option('-p, --port <[LOCAL:]REMOTE>', "also claim this port of the workload, for the command's own server (with -w)")
+      new Option('-p, --port <[LOCAL:]REMOTE[/udp]>', "also claim this port of the workload, for the command's own server (with -w)")
         .argParser(parsePortMapping)
         .default([], 'none'),
     )
     .option('-c, --container <name>', 'whose environment (default: the default-container annotation, else the first)')
+    .option('--no-proof', 'claim without the proof that the pods capture what comes from outside')
     .passThroughOptions();
   withClusterOptions(command).action(async (argv: string[], options: RunOptions) => {
     if (options.workload === undefined && (options.port.length > 0 || options.container !== undefined)) {
@@ -41,6 +44,7 @@ export function runCommand(program: Command, terminal: Terminal, interruption: I
           workload: options.workload,
           ports: options.port,
           container: options.container,
+          proof: options.proof,
         },
         terminal,
         interruption,

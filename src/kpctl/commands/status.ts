@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { runningInstances } from '../control/client.ts';
 import type { StatusReport } from '../control/messages.ts';
+import { shortTarget } from '../links/targets.ts';
 import { outputFormat, withOutputOption } from '../options.ts';
 import { printResult, table, type Terminal } from '../terminal.ts';
 
@@ -20,9 +21,18 @@ const header = ['PID', 'KIND', 'CONTEXT', 'NAMESPACE', 'WORKLOAD', 'PORTS', 'POD
 
 /** One row a pod; a process with no pod yet has one row too. */
 function rowsOf(report: StatusReport): string[][] {
-  const ports = report.ports.map((port) => `${port.local}:${port.remote}`).join(',') || '-';
+  const inbound = report.ports.map(({ local, remote, protocol }) => `${local}:${remote}${protocol === 'udp' ? '/udp' : ''}`);
+  const outbound = report.outbound.map(({ local, remote }) => `${local}:${remote}`);
+  const ports = [...inbound, ...outbound].join(',') || '-';
   const start = [String(report.pid), report.kind, report.context, report.namespace, report.workload ?? '(gateway)', ports];
   const command = report.command?.join(' ') ?? '-';
   if (report.pods.length === 0) return [[...start, '-', '-', '-', '0', command]];
-  return report.pods.map((pod) => [...start, pod.name, pod.tunnel, pod.claimed.join(',') || '-', String(pod.activeFlows), command]);
+  return report.pods.map((pod) => [
+    ...start,
+    pod.name,
+    pod.tunnel,
+    pod.claimed.map(shortTarget).join(',') || '-',
+    String(pod.activeFlows),
+    command,
+  ]);
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { claimTargetSchema } from '../../claims/messages.ts';
 
 /**
  * What a running `kpctl intercept` or `kpctl run` says of itself over its UNIX socket, to `kpctl status` and
@@ -18,15 +19,17 @@ export const statusReportSchema = z.object({
   command: z.array(z.string()).optional(),
   /** ISO 8601. */
   since: z.string(),
-  ports: z.array(z.object({ remote: z.string(), local: z.int() })),
+  ports: z.array(z.object({ remote: z.string(), local: z.int(), protocol: z.enum(['tcp', 'udp']) })),
+  /** The workload's own calls that are sent here: `db:5432`. */
+  outbound: z.array(z.object({ remote: z.string(), local: z.int() })),
   pods: z.array(
     z.object({
       name: z.string(),
       namespace: z.string(),
       /** The tunnel: `up`, `connecting`, `lost` (it is reconnecting), `gone` (the pod is no more). */
       tunnel: z.enum(['up', 'connecting', 'lost', 'gone']),
-      /** Container ports that are claimed there by this process now. */
-      claimed: z.array(z.int()),
+      /** What is claimed there by this process now. */
+      claimed: z.array(claimTargetSchema),
       activeFlows: z.int(),
     }),
   ),

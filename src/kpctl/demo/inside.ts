@@ -17,7 +17,7 @@ const namespace = 'demo';
 
 /** What the manifests' images are here: the checkout's (or the package's) own files. */
 const images = {
-  'kpeering/kpeering:dev': { entrypoint: [node, join(root, 'bin/kpeering.js')] },
+  'kpeering/kpeering:dev': { entrypoint: ['/bin/sh', join(root, 'bin/supervise.sh')], environment: { KPEERING_NODE: node } },
   'kpeering/init:dev': { entrypoint: ['/bin/sh', join(root, 'init-container/redirect.sh')] },
   'kpeering/examples:dev': { entrypoint: [node, join(root, 'deploy/examples/apps/main.js')] },
 };

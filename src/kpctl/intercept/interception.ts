@@ -1,21 +1,31 @@
+import type { Socket as DatagramSocket } from 'node:dgram';
 import { answerDial } from '../../forwarder/answer.ts';
+import { canonicalAddress } from '../../simulator/dns/records.ts';
 import type { Cluster } from '../../cluster/types.ts';
+import type { PortProtocol } from '../../cluster/workloads.ts';
 import type { AbortOptions } from '../../platform/abort.ts';
 import type { Closeable } from '../../platform/owned.ts';
-import type { IncomingStream, LocalHello } from '../../tunnel/index.ts';
+import type { IncomingAssociation, IncomingStream, LocalHello, OpenRequest } from '../../tunnel/index.ts';
 import { PodLink, type LinkEvent } from '../links/pod-link.ts';
 import type { Notices } from '../links/notices.ts';
-import { dialLocal } from './local-server.ts';
-import type { PodRoutes } from './routes.ts';
+import { targetKey } from '../links/targets.ts';
+import { answerDatagramsFrom, answerLocalDatagrams, dialLocal } from './local-server.ts';
+import type { PodRoutes, Route } from './routes.ts';
 
 export interface InterceptionOptions {
   readonly cluster: Cluster;
   readonly hello: LocalHello;
   readonly pods: readonly PodRoutes[];
+  /** Claimed in every pod: the workload's own calls of these addresses. */
+  readonly outbound?: readonly Route[];
   readonly onEvent: (pod: string, event: LinkEvent) => void;
   readonly notices: Notices;
+  /** Called when all pods are connected to, before the first claim; a rejection ends the start. */
+  readonly beforeClaims?: (links: readonly PodLink[], options: AbortOptions) => Promise<void>;
   /** Resolves when local servers may be dialled: `run` holds callers back until its command listens for the first time. */
   readonly beforeDial?: (localPort: number, signal: AbortSignal) => Promise<void>;
+  /** Makes the UDP sockets by which datagrams are delivered. Default: of this machine; `run`: of its command's network. */
+  readonly openDatagrams?: () => Promise<DatagramSocket>;
 }
 
 /**
@@ -25,6 +35,7 @@ export interface InterceptionOptions {
 export class Interception implements Closeable {
   readonly #links = new Map<string, PodLink>();
   readonly #options: InterceptionOptions;
+  #outbound: ReadonlyMap<string, Route>;
   #active = 0;
   #draining = false;
   #whenIdle: (() => void) | undefined;
@@ -32,6 +43,7 @@ export class Interception implements Closeable {
 
   private constructor(options: InterceptionOptions) {
     this.#options = options;
+    this.#outbound = byTarget(options.outbound ?? []);
     for (const pod of options.pods) this.#add(pod);
   }
 
@@ -47,16 +59,30 @@ export class Interception implements Closeable {
 
   /** Takes in a pod that came after the start: what fails there is tried again, and ends nothing. */
   join(pod: PodRoutes): void {
-    if (this.#closing === undefined && !this.#draining && !this.has(pod.pod.name)) this.#add(pod).join(pod.routes.keys());
+    if (this.#closing !== undefined || this.#draining || this.has(pod.pod.name)) return;
+    this.#add(pod).join([...pod.routes, ...this.#outbound.values()].map(({ target }) => target));
+  }
+
+  /** Other addresses of the workload's own calls: claims what is new, and gives back what is gone. Flows that are open go on. */
+  setOutbound(routes: readonly Route[]): void {
+    if (this.#closing !== undefined || this.#draining) return;
+    const before = this.#outbound;
+    this.#outbound = byTarget(routes);
+    for (const link of this.links) {
+      for (const [key, { target }] of before) if (!this.#outbound.has(key)) void link.release(target);
+      for (const [key, { target }] of this.#outbound) if (!before.has(key)) void link.claimToo(target);
+    }
   }
 
   #add({ pod, routes }: PodRoutes): PodLink {
     const { cluster, hello, onEvent } = this.#options;
+    const inbound = byTarget(routes);
     const link = new PodLink({
       cluster,
       pod,
       hello,
-      onIncoming: (stream) => void this.#answer(stream, pod.name, routes),
+      onIncoming: (stream) => void this.#answer(stream, pod.name, inbound),
+      onAssociation: (association) => void this.#answerDatagrams(association, pod.name, inbound),
       onEvent: (event) => {
         if (event.kind === 'gone') this.#links.delete(pod.name);
         onEvent(pod.name, event);
@@ -71,9 +97,11 @@ export class Interception implements Closeable {
     const interception = new Interception(options);
     try {
       await Promise.all(interception.links.map((link) => link.connect(abort)));
+      await options.beforeClaims?.(interception.links, abort);
       // one pod after the other, so that two laptops that start at once do not each hold half
-      for (const [index, link] of interception.links.entries()) {
-        for (const port of options.pods[index]?.routes.keys() ?? []) await link.claim(port, abort);
+      for (const { pod, routes } of options.pods) {
+        const link = interception.#links.get(pod.name);
+        for (const { target } of [...routes, ...(options.outbound ?? [])]) await link?.claim(target, abort);
       }
       return interception;
     } catch (error) {
@@ -82,12 +110,12 @@ export class Interception implements Closeable {
     }
   }
 
-  /** Flows that are being answered here now. */
+  /** Connections that are being answered here now. */
   get activeFlows(): number {
     return this.#active;
   }
 
-  /** Stops claiming and waits until the active flows have ended, or the signal aborts. */
+  /** Stops claiming and waits until the active connections have ended, or the signal aborts. */
   async drain(options: AbortOptions): Promise<void> {
     this.#draining = true;
     await Promise.all(this.links.map((link) => link.releaseAll(options)));
@@ -107,9 +135,16 @@ export class Interception implements Closeable {
     await this.close();
   }
 
-  async #answer(stream: IncomingStream, pod: string, routes: ReadonlyMap<number, number>): Promise<void> {
+  #localPort(request: OpenRequest, protocol: PortProtocol, inbound: ReadonlyMap<string, Route>): number | undefined {
+    if (request.kind !== 'claimed') return undefined;
+    const { address, port } = request.destination;
+    if (request.outbound !== true) return inbound.get(targetKey({ protocol, port }))?.local;
+    return this.#outbound.get(targetKey({ protocol, port, address: canonicalAddress(address) }))?.local;
+  }
+
+  async #answer(stream: IncomingStream, pod: string, inbound: ReadonlyMap<string, Route>): Promise<void> {
     const { request } = stream;
-    const local = request.kind === 'claimed' ? routes.get(request.destination.port) : undefined;
+    const local = this.#localPort(request, 'tcp', inbound);
     if (local === undefined) {
       stream.refuse('denied', 'this laptop claims no such port');
       return;
@@ -127,15 +162,40 @@ export class Interception implements Closeable {
         },
       );
       if (result.kind === 'refused') {
-        const source = request.kind === 'claimed' ? request.source?.address : undefined;
-        this.#options.notices.once(
-          `refused ${local}`,
-          `a connection from ${source ?? 'the cluster'} to ${pod} was reset: 127.0.0.1:${local}: ${result.message}`,
-        );
+        this.#options.notices.once(`refused ${local}`, `${flowLabel(request, pod)} was reset: 127.0.0.1:${local}: ${result.message}`);
       }
     } finally {
       this.#active -= 1;
       if (this.#active === 0) this.#whenIdle?.();
     }
   }
+
+  async #answerDatagrams(association: IncomingAssociation, pod: string, inbound: ReadonlyMap<string, Route>): Promise<void> {
+    const { openDatagrams, notices } = this.#options;
+    const { request } = association;
+    const local = this.#localPort(request, 'udp', inbound);
+    if (local === undefined) {
+      association.refuse('denied', 'this laptop claims no such port');
+      return;
+    }
+    const failed = await (openDatagrams === undefined
+      ? answerLocalDatagrams(association, local)
+      : answerDatagramsFrom(openDatagrams, association, local));
+    if (failed !== undefined) {
+      notices.once(`undelivered ${local}`, `datagrams to ${pod} could not be delivered to 127.0.0.1:${local}/udp: ${failed.message}`);
+    }
+  }
+}
+
+function byTarget(routes: readonly Route[]): ReadonlyMap<string, Route> {
+  return new Map(routes.map((route): [string, Route] => [targetKey(route.target), route]));
+}
+
+/** `a connection from 10.244.0.7 to web-1`, `a connection from web-1 to 10.96.0.7:5432`. */
+function flowLabel(request: OpenRequest, pod: string): string {
+  if (request.kind !== 'claimed') return 'a connection';
+  const { destination, source, outbound } = request;
+  return outbound === true
+    ? `a connection from ${pod} to ${destination.address}:${destination.port}`
+    : `a connection from ${source.address} to ${pod}`;
 }

@@ -1,11 +1,22 @@
-import { holderSchema, type Holder } from '../../claims/messages.ts';
+import type { ClaimTarget } from '../../claims/messages.ts';
 import type { Cluster } from '../../cluster/types.ts';
 import type { AbortOptions } from '../../platform/abort.ts';
 import { Failure, messageOf } from '../../platform/errors.ts';
 import type { Closeable } from '../../platform/owned.ts';
 import { ports } from '../../platform/ports.ts';
-import { connectSession, RequestError, type IncomingStream, type LocalHello, type Session } from '../../tunnel/index.ts';
+import {
+  connectSession,
+  RequestError,
+  type IncomingAssociation,
+  type IncomingStream,
+  type LocalHello,
+  type Session,
+} from '../../tunnel/index.ts';
 import { Backoff } from './backoff.ts';
+import { ClaimUpkeep } from './claim-upkeep.ts';
+import type { LinkEvent } from './link-event.ts';
+
+export type { LinkEvent } from './link-event.ts';
 
 /** A pod with kpeering in it. */
 export interface LinkedPod {
@@ -21,25 +32,14 @@ export type LinkState =
   | { readonly kind: 'gone' }
   | { readonly kind: 'closed' };
 
-/** What a link tells its owner, in the order in which it happens. */
-export type LinkEvent =
-  /** A pod that came later has been connected to and its port claimed. */
-  | { readonly kind: 'joined'; readonly port: number }
-  | { readonly kind: 'lost'; readonly cause: string }
-  /** An attempt to reconnect has failed, for another reason than the one before; it goes on. */
-  | { readonly kind: 'retrying'; readonly cause: string }
-  | { readonly kind: 'reconnected' }
-  | { readonly kind: 'claimed-again'; readonly port: number }
-  | { readonly kind: 'claim-taken'; readonly port: number; readonly holder: Holder }
-  | { readonly kind: 'claim-failed'; readonly port: number; readonly cause: string }
-  | { readonly kind: 'gone' };
-
 export interface PodLinkOptions {
   readonly cluster: Cluster;
   readonly pod: LinkedPod;
   readonly hello: LocalHello;
   /** A flow that the pod sends here because we claimed its port. */
   readonly onIncoming: (stream: IncomingStream) => void;
+  /** The same of UDP; without it, associations are refused. */
+  readonly onAssociation?: (association: IncomingAssociation) => void;
   readonly onEvent: (event: LinkEvent) => void;
 }
 
@@ -50,8 +50,7 @@ export interface PodLinkOptions {
 export class PodLink implements Closeable {
   readonly pod: LinkedPod;
   readonly #options: PodLinkOptions;
-  readonly #claims = new Set<number>();
-  readonly #held = new Set<number>();
+  readonly #claims: ClaimUpkeep;
   readonly #closing = new AbortController();
   readonly #waiters = new Set<() => void>();
   #state: LinkState = { kind: 'connecting' };
@@ -62,15 +61,21 @@ export class PodLink implements Closeable {
   constructor(options: PodLinkOptions) {
     this.#options = options;
     this.pod = options.pod;
+    this.#claims = new ClaimUpkeep({
+      pod: options.pod.name,
+      session: () => (this.#state.kind === 'up' ? this.#state.session : undefined),
+      onEvent: options.onEvent,
+      closing: this.#closing.signal,
+    });
   }
 
   get state(): LinkState {
     return this.#state;
   }
 
-  /** Ports that this link holds in the pod now. */
-  get held(): ReadonlySet<number> {
-    return this.#state.kind === 'up' ? this.#held : new Set();
+  /** What this link holds in the pod now. */
+  get held(): readonly ClaimTarget[] {
+    return this.#state.kind === 'up' ? this.#claims.held : [];
   }
 
   get activeFlows(): number {
@@ -85,8 +90,8 @@ export class PodLink implements Closeable {
   }
 
   /** For a pod that came later: connects and claims as after a loss, for as long as it takes. */
-  join(claims: Iterable<number>): void {
-    for (const port of claims) this.#claims.add(port);
+  join(claims: Iterable<ClaimTarget>): void {
+    for (const target of claims) this.#claims.want(target);
     this.#joining = true;
     this.#upkeep = this.#reconnect().then(async (session) => {
       this.#joining = false;
@@ -94,27 +99,24 @@ export class PodLink implements Closeable {
     });
   }
 
-  /** The first claim of a port; a Failure PORT_HELD says who holds it. From then on it is taken again after a loss. */
-  async claim(port: number, options: AbortOptions = {}): Promise<void> {
-    if (this.#state.kind !== 'up') throw new Failure('TUNNEL_LOST', `the tunnel to pod ${this.pod.name} was lost`);
-    try {
-      await this.#state.session.request('claim', { protocol: 'tcp', port }, options);
-    } catch (error) {
-      throw claimFailure(this.pod, port, error);
-    }
-    this.#claims.add(port);
-    this.#held.add(port);
+  /** The first claim; Failures as of {@link ClaimUpkeep.claim}. From then on it is taken again after a loss. */
+  async claim(target: ClaimTarget, options: AbortOptions = {}): Promise<void> {
+    await this.#claims.claim(target, options);
+  }
+
+  /** One more claim, later: what fails is an event. */
+  async claimToo(target: ClaimTarget): Promise<void> {
+    await this.#claims.add(target);
+  }
+
+  /** Stops claiming one target. Flows that are open go on. */
+  async release(target: ClaimTarget, options: AbortOptions = {}): Promise<void> {
+    await this.#claims.drop(target, options);
   }
 
   /** Stops claiming. Flows that are open go on. */
   async releaseAll(options: AbortOptions = {}): Promise<void> {
-    const claimed = [...this.#claims];
-    this.#claims.clear();
-    this.#held.clear();
-    const state = this.#state;
-    if (state.kind !== 'up') return;
-    // A request that fails was overtaken by the loss of the session, and that releases too.
-    await Promise.allSettled(claimed.map((port) => state.session.request('release', { protocol: 'tcp', port }, options)));
+    await this.#claims.dropAll(options);
   }
 
   /** The session, now or as soon as the link is up again; undefined when it has ended for good. */
@@ -143,7 +145,7 @@ export class PodLink implements Closeable {
   }
 
   async #dial(options: AbortOptions): Promise<Session> {
-    const { cluster, pod, hello, onIncoming } = this.#options;
+    const { cluster, pod, hello, onIncoming, onAssociation } = this.#options;
     const target = { namespace: pod.namespace, pod: pod.name, port: ports.tunnel };
     const session = await connectSession(
       {
@@ -153,8 +155,9 @@ export class PodLink implements Closeable {
       hello,
       {
         incoming: onIncoming,
+        ...(onAssociation !== undefined && { incomingAssociation: onAssociation }),
         request: (method) => Promise.reject(new RequestError('unknown-method', `a laptop answers no ${method}`)),
-        notified: () => undefined,
+        notified: (method, parameters) => this.#claims.notified(method, parameters),
       },
       options,
     );
@@ -166,7 +169,7 @@ export class PodLink implements Closeable {
     let session: Session | undefined = first;
     while (session !== undefined) {
       const end = await session.ended;
-      this.#held.clear();
+      this.#claims.lost();
       if (this.#closing.signal.aborted) return;
       this.#become({ kind: 'lost' });
       this.#options.onEvent({ kind: 'lost', cause: end.kind === 'lost' ? messageOf(end.cause) : 'the pod said goodbye' });
@@ -183,7 +186,7 @@ export class PodLink implements Closeable {
       try {
         const session = await this.#dial({ signal });
         if (!this.#joining) this.#options.onEvent({ kind: 'reconnected' });
-        await this.#claimAgain(session);
+        await this.#claims.takeAll(session, this.#joining ? 'joined' : 'claimed-again');
         return session;
       } catch (error) {
         if (error instanceof Failure && error.code === 'NOT_FOUND') {
@@ -201,44 +204,6 @@ export class PodLink implements Closeable {
       }
     }
     return undefined;
-  }
-
-  /** Takes the claims again; one that somebody else took meanwhile is reported once and asked for until it is free. */
-  async #claimAgain(session: Session): Promise<void> {
-    await Promise.all([...this.#claims].map((port) => this.#claimOneAgain(session, port)));
-  }
-
-  async #claimOneAgain(session: Session, port: number): Promise<void> {
-    try {
-      await session.request('claim', { protocol: 'tcp', port }, { signal: this.#closing.signal });
-      this.#held.add(port);
-      this.#options.onEvent({ kind: this.#joining ? 'joined' : 'claimed-again', port });
-    } catch (error) {
-      if (this.#closing.signal.aborted) return;
-      const holder = holderOf(error);
-      if (holder === undefined) {
-        if (error instanceof RequestError) this.#options.onEvent({ kind: 'claim-failed', port, cause: error.message });
-        return; // the session was lost again: its end starts the next round
-      }
-      this.#options.onEvent({ kind: 'claim-taken', port, holder });
-      void this.#claimWhenFree(session, port);
-    }
-  }
-
-  async #claimWhenFree(session: Session, port: number): Promise<void> {
-    const { signal } = this.#closing;
-    const backoff = new Backoff();
-    while (!signal.aborted && this.#state.kind === 'up' && this.#state.session === session && this.#claims.has(port)) {
-      await backoff.wait({ signal }).catch(() => undefined);
-      try {
-        await session.request('claim', { protocol: 'tcp', port }, { signal });
-        this.#held.add(port);
-        this.#options.onEvent({ kind: 'claimed-again', port });
-        return;
-      } catch (error) {
-        if (holderOf(error) === undefined) return;
-      }
-    }
   }
 
   #become(state: LinkState): void {
@@ -261,35 +226,4 @@ export class PodLink implements Closeable {
       options.signal?.addEventListener('abort', abort, { once: true });
     });
   }
-}
-
-/** The holder in a `held` answer, or undefined for any other error. */
-function holderOf(error: unknown): Holder | undefined {
-  if (!(error instanceof RequestError) || error.code !== 'held') return undefined;
-  const parsed = holderSchema.safeParse(error.details);
-  return parsed.success ? parsed.data : undefined;
-}
-
-/** `bob@build-3 (API user "bob") since 14:03`. */
-export function describeHolder(holder: Holder): string {
-  const user = holder.user === undefined ? '' : ` (API user "${holder.user}")`;
-  return `${holder.name}${user} since ${holder.since}`;
-}
-
-function claimFailure(pod: LinkedPod, port: number, error: unknown): Failure {
-  const holder = holderOf(error);
-  if (holder !== undefined) {
-    return new Failure('PORT_HELD', `port ${port} of pod ${pod.name} is claimed by ${describeHolder(holder)}`, {
-      ...(holder.away === true
-        ? { likely: 'that laptop is not connected now', remedy: 'try again in ten seconds: the claim ends unless it comes back' }
-        : { remedy: 'ask them to leave; "kpctl list" shows all claims' }),
-      cause: error,
-    });
-  }
-  if (error instanceof RequestError) {
-    return new Failure('CLAIM_REFUSED', `pod ${pod.name} refused the claim of port ${port}: ${error.message}`, { cause: error });
-  }
-  return new Failure('TUNNEL_LOST', `the tunnel to pod ${pod.name} was lost while claiming port ${port}: ${messageOf(error)}`, {
-    cause: error,
-  });
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Cluster } from '../../cluster/types.ts';
 import type { Pod } from '../../cluster/resources.ts';
 import { findWorkload, parseWorkload, workloadLabel, type Workload } from '../../cluster/workloads.ts';
+import { formatEndpoint } from '../../forwarder/dial.ts';
 import { createLogger } from '../../platform/log.ts';
 import { OwnedStack } from '../../platform/owned.ts';
 import { version } from '../../platform/version.ts';
@@ -18,7 +19,7 @@ import { newSessionId, type LocalHello } from '../../tunnel/index.ts';
 import { serveControl } from '../control/server.ts';
 import { followPods } from '../intercept/follow.ts';
 import { Interception } from '../intercept/interception.ts';
-import { resolveRoutes, type ResolvedPorts } from '../intercept/routes.ts';
+import { describeRoute, resolveRoutes, type ResolvedPorts } from '../intercept/routes.ts';
 import type { Interruption } from '../interruption.ts';
 import { describeLinkEvent } from '../links/describe-event.ts';
 import { laptopHello } from '../links/identity.ts';
@@ -29,10 +30,12 @@ import { openCluster, type ClusterOptions, type PortMapping } from '../options.t
 import type { Terminal } from '../terminal.ts';
 import { attachablePods } from '../workloads/attachable.ts';
 import { containerEnvironment } from '../workloads/environment.ts';
+import { proofBeforeClaims } from '../proof/before-claims.ts';
 import { Exit } from './exit.ts';
 import { FirstListen } from './first-listen.ts';
 import { findGateway } from './gateway.ts';
 import { watchClusterNames } from './names.ts';
+import { outboundDatagrams } from './outbound-datagrams.ts';
 import { outboundFlows } from './outbound.ts';
 
 export interface RunRequest {
@@ -41,6 +44,8 @@ export interface RunRequest {
   readonly workload: string | undefined;
   readonly ports: readonly PortMapping[];
   readonly container: string | undefined;
+  /** Whether the pods' capture is proved before their ports are claimed. */
+  readonly proof: boolean;
 }
 
 /** The workload that a run stands for, with what `--port` came to. */
@@ -89,8 +94,15 @@ export async function runInCluster(request: RunRequest, terminal: Terminal, inte
           session: () => exit.session(),
           notices,
         }),
-        onDatagramRefused: ({ address, port }) => {
-          terminal.warn(`UDP to ${address}:${port} was refused: the tunnel carries TCP and DNS only, so far`);
+        onAssociation: outboundDatagrams({
+          isCluster: (address) => names.addresses.contains(address),
+          session: () => exit.session(),
+          notices,
+          onRefused: (destination, reason) => terminal.warn(`UDP to ${formatEndpoint(destination)} was refused: ${reason}`),
+        }),
+        onDatagramRefused: (destination) => {
+          const { dns } = privateNetworkAddresses;
+          terminal.warn(`UDP to ${formatEndpoint(destination)} was refused: names are answered at ${dns}, not over IPv6`);
         },
         onPortUnavailable: ({ port, code }) => {
           terminal.warn(`port ${port} of the command is not reachable on this machine's 127.0.0.1: ${portProblem(code)}`);
@@ -109,14 +121,25 @@ export async function runInCluster(request: RunRequest, terminal: Terminal, inte
       ? undefined
       : stack.use(
           await Interception.start(
-            { cluster, hello, pods: place.ports.pods, notices, onEvent, beforeDial: (port, signal) => firstListen.wait(port, signal) },
+            {
+              cluster,
+              hello,
+              pods: place.ports.pods,
+              notices,
+              onEvent,
+              ...(request.proof && {
+                beforeClaims: proofBeforeClaims({ cluster, hello, pods: place.ports.pods, terminal: { ...terminal, progress: say } }),
+              }),
+              beforeDial: (port, signal) => firstListen.wait(port, signal),
+              openDatagrams: () => network.openDatagrams(),
+            },
             abort,
           ),
         );
   if (interception !== undefined && place !== undefined) {
     const { workload, ports } = place;
     stack.use(followPods({ cluster, workload, ports, interception, warn: (line) => terminal.warn(line) }));
-    for (const { pod, routes } of place.ports.pods) for (const [port, local] of routes) say(`${pod.name} :${port} → 127.0.0.1:${local}`);
+    for (const { pod, routes } of place.ports.pods) for (const route of routes) say(describeRoute(pod.name, route));
     say('ready');
   }
 
@@ -135,6 +158,7 @@ export async function runInCluster(request: RunRequest, terminal: Terminal, inte
         command: [...request.argv],
         since,
         ports: [...(place?.ports.mappings ?? [])],
+        outbound: [],
         pods: podReports(interception?.links ?? (exit.link === undefined ? [] : [exit.link])),
       }),
       leave: () => leave.abort(),

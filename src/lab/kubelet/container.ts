@@ -9,8 +9,10 @@ export interface ContainerOptions {
   readonly container: Container;
   /** The program, from the image or the manifest; undefined: the lab has no such image. */
   readonly argv: readonly string[] | undefined;
-  /** Put before the program: enters the pod. */
+  /** Put before a program: enters the pod. */
   readonly prefix: readonly string[];
+  /** Put before the container's own, after that: its volumes and privileges. Throws an Error for what the kubelet would refuse. */
+  readonly setUp: () => readonly string[];
   readonly address: string;
   /** Computed anew at each start, as the kubelet does. Rejects where a ConfigMap or Secret is missing. */
   readonly environment: () => Promise<Readonly<Record<string, string>>>;
@@ -92,8 +94,8 @@ export class ManagedContainer {
   /** SIGTERM, and SIGKILL after the grace; no more restarts. Resolves when it has ended. */
   async stop(graceMilliseconds: number): Promise<void> {
     this.#stopping.abort();
-    this.#signal('SIGTERM');
-    const timer = setTimeout(() => this.#signal('SIGKILL'), graceMilliseconds);
+    this.#terminate();
+    const timer = setTimeout(() => this.#kill(), graceMilliseconds);
     await this.#exited;
     clearTimeout(timer);
   }
@@ -106,7 +108,9 @@ export class ManagedContainer {
       return undefined;
     }
     let environment: Readonly<Record<string, string>>;
+    let setUp: readonly string[];
     try {
+      setUp = this.#options.setUp();
       environment = await this.#options.environment();
     } catch (error) {
       this.#wait('CreateContainerConfigError', messageOf(error));
@@ -116,7 +120,7 @@ export class ManagedContainer {
     const startedAt = now();
     const fd = openSync(log, 'a');
     const inFolder = container.workingDir === undefined ? [] : ['env', '-C', container.workingDir];
-    const [file = '', ...rest] = [...prefix, ...inFolder, ...argv];
+    const [file = '', ...rest] = [...prefix, ...setUp, ...inFolder, ...argv];
     const child = spawn(file, rest, { stdio: ['ignore', fd, fd], env: environment, cwd: '/', detached: true });
     closeSync(fd);
     this.#process = child;
@@ -131,7 +135,7 @@ export class ManagedContainer {
     const { code } = await exit;
     over.abort();
     // As the end of a container's first process ends all others in it.
-    this.#signal('SIGKILL');
+    this.#kill();
     this.#process = undefined;
     await probing;
     const terminated: ContainerState = {
@@ -145,7 +149,7 @@ export class ManagedContainer {
     const { startupProbe, readinessProbe, livenessProbe } = this.#options.container;
     if (startupProbe !== undefined) {
       if (!(await this.#until(startupProbe, signal))) {
-        this.#signal('SIGTERM');
+        this.#terminate();
         return;
       }
       this.#set({ started: true });
@@ -156,7 +160,7 @@ export class ManagedContainer {
       readinessProbe !== undefined && this.#follow(readinessProbe, signal, EAGER_MILLISECONDS, (good) => this.#set({ ready: good })),
       livenessProbe !== undefined &&
         this.#follow(livenessProbe, signal, livenessProbe.periodSeconds * 1000, (good) => {
-          if (!good) this.#signal('SIGTERM');
+          if (!good) this.#terminate();
         }),
     ]);
   }
@@ -205,12 +209,17 @@ export class ManagedContainer {
     this.#options.changed();
   }
 
-  /** To the container's process group. */
-  #signal(signal: NodeJS.Signals): void {
+  /** SIGTERM to the first process alone: what it does with others is its own affair. */
+  #terminate(): void {
+    this.#process?.kill('SIGTERM');
+  }
+
+  /** SIGKILL to the container's process group. */
+  #kill(): void {
     const pid = this.#process?.pid;
     if (pid === undefined) return;
     try {
-      process.kill(-pid, signal);
+      process.kill(-pid, 'SIGKILL');
     } catch {
       // All of it has ended.
     }

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
@@ -11,6 +12,8 @@ import type { Condition, Container, Pod, PodStatus } from '../objects/schemas.ts
 import type { Store } from '../objects/store.ts';
 import { ManagedContainer } from './container.ts';
 import { findImage, type LabImages } from './images.ts';
+import { privilegePrefix } from './privileges.ts';
+import { volumePrefix } from './volumes.ts';
 
 export interface PodRunOptions {
   readonly store: Store;
@@ -57,6 +60,10 @@ export class PodRun {
     return join(this.#options.directory, `${this.#options.id}.${container}.log`);
   }
 
+  get #volumes(): string {
+    return join(this.#options.directory, `${this.#options.id}.volumes`);
+  }
+
   start(pod: Pod): void {
     this.#began = this.#run(pod).catch((error: unknown) => {
       if (this.#ending !== undefined) return;
@@ -83,6 +90,7 @@ export class PodRun {
     await Promise.all([...this.#main, ...this.#init].map(async (container) => await container.stop(0)));
     await Promise.all(this.#runs);
     await this.#sandbox?.close();
+    rmSync(this.#volumes, { recursive: true, force: true });
   }
 
   async #run(pod: Pod): Promise<void> {
@@ -135,13 +143,14 @@ export class PodRun {
   }
 
   #manage(pod: Pod, container: Container, init: boolean, sidecar = false): ManagedContainer {
-    const { images, address, backoffMilliseconds } = this.#options;
+    const { images, address, backoffMilliseconds, cover } = this.#options;
     const image = findImage(images, container.image);
     const { restartPolicy } = pod.spec;
     return new ManagedContainer({
       container,
       argv: image === undefined ? undefined : [...(container.command ?? image.entrypoint), ...(container.args ?? [])],
       prefix: this.#sandbox?.prefix ?? [],
+      setUp: () => [...volumePrefix(pod, container, { directory: this.#volumes, cover }), ...privilegePrefix(pod, container)],
       address,
       environment: async () => ({ PATH: systemPath, ...image?.environment, ...(await this.#environment(container)) }),
       log: this.logPath(container.name),

@@ -35,6 +35,7 @@ const probeSchema = z.looseObject({
     })
     .optional(),
   tcpSocket: z.looseObject({ port: numberOrName }).optional(),
+  grpc: z.looseObject({ port: z.int(), service: z.string().nullish() }).optional(),
   exec: z.looseObject({ command: z.array(z.string()) }).optional(),
   initialDelaySeconds: z.number().default(0),
   periodSeconds: z.number().default(10),
@@ -46,6 +47,9 @@ export type Probe = z.infer<typeof probeSchema>;
 
 const keyReference = z.looseObject({ name: z.string().optional(), key: z.string(), optional: z.boolean().optional() });
 const sourceReference = z.looseObject({ name: z.string().optional(), optional: z.boolean().optional() });
+
+const securityContext = { runAsUser: z.int().optional(), runAsGroup: z.int().optional(), runAsNonRoot: z.boolean().optional() };
+const names = z.array(z.string()).default([]);
 
 const containerSchema = z.looseObject({
   name: z.string(),
@@ -82,6 +86,14 @@ const containerSchema = z.looseObject({
       z.looseObject({ prefix: z.string().optional(), configMapRef: sourceReference.optional(), secretRef: sourceReference.optional() }),
     )
     .default([]),
+  securityContext: z
+    .looseObject({
+      ...securityContext,
+      allowPrivilegeEscalation: z.boolean().optional(),
+      capabilities: z.looseObject({ add: names, drop: names }).optional(),
+    })
+    .optional(),
+  volumeMounts: z.array(z.looseObject({ name: z.string(), mountPath: z.string().startsWith('/') })).default([]),
   readinessProbe: probeSchema.optional(),
   startupProbe: probeSchema.optional(),
   livenessProbe: probeSchema.optional(),
@@ -91,6 +103,8 @@ export type Container = z.infer<typeof containerSchema>;
 const podSpecSchema = z.looseObject({
   containers: z.array(containerSchema).min(1),
   initContainers: z.array(containerSchema).default([]),
+  securityContext: z.looseObject(securityContext).optional(),
+  volumes: z.array(z.looseObject({ name: z.string(), emptyDir: z.looseObject({}).optional() })).default([]),
   restartPolicy: z.enum(['Always', 'OnFailure', 'Never']).default('Always'),
   terminationGracePeriodSeconds: z.number().default(30),
   hostname: z.string().optional(),

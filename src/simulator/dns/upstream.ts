@@ -1,9 +1,11 @@
 import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { readFileSync, statSync } from 'node:fs';
-import { connect, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
+import { dialTcp } from '../../forwarder/dial.ts';
 import type { AbortOptions } from '../../platform/abort.ts';
 import { messageOf } from '../../platform/errors.ts';
+import { SOL_SOCKET, SO_MARK, descriptorOf, setSocketOption } from '../../platform/libc.ts';
 import { endOfQuestion, RCODE } from './message.ts';
 import { numericOption, parseResolvConf } from './search.ts';
 import type { ResolverConfiguration } from './search.ts';
@@ -20,6 +22,8 @@ export interface UpstreamOptions {
   readonly except?: readonly string[];
   /** Most queries in flight. */
   readonly limit?: number;
+  /** SO_MARK of the queries, by which a pod's rules know that they are ours. */
+  readonly mark?: number;
 }
 
 /** The machine's own resolvers, asked with the client's own octets. */
@@ -99,7 +103,7 @@ export function createUpstream(options: UpstreamOptions = {}): Upstream {
           signal?.throwIfAborted();
           try {
             const ask = transport === 'udp' ? askByUdp : askByTcp;
-            const answer = await ask(server, port, message, patience, signal);
+            const answer = await ask({ server, port, patience, mark: options.mark, signal }, message);
             lameUntil.delete(server);
             if (!isUnwilling(answer)) return answer;
             unwilling = answer;
@@ -149,8 +153,18 @@ function expire(milliseconds: number, signal: AbortSignal | undefined, callback:
   };
 }
 
+/** Whom to ask, and how. */
+interface Asking {
+  readonly server: string;
+  readonly port: number;
+  /** Milliseconds. */
+  readonly patience: number;
+  readonly mark: number | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
 /** One query from a socket of its own: a fresh source port (RFC 5452), and ICMP errors reach us. */
-function askByUdp(server: string, port: number, message: Buffer, patience: number, signal?: AbortSignal): Promise<Buffer> {
+function askByUdp({ server, port, patience, mark, signal }: Asking, message: Buffer): Promise<Buffer> {
   const query = withFreshId(message);
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const socket = createSocket(isIPv6(server) ? 'udp6' : 'udp4');
@@ -167,7 +181,11 @@ function askByUdp(server: string, port: number, message: Buffer, patience: numbe
     message.copy(answer, 0, 0, 2);
     resolve(answer);
   });
-  socket.connect(port, server, send);
+  socket.connect(port, server, () => {
+    const fd = mark === undefined ? undefined : descriptorOf(socket);
+    if (fd !== undefined && mark !== undefined) setSocketOption(fd, SOL_SOCKET, SO_MARK, mark);
+    send();
+  });
   return promise.finally(() => {
     clearTimeout(again);
     release();
@@ -176,11 +194,15 @@ function askByUdp(server: string, port: number, message: Buffer, patience: numbe
 }
 
 /** One query over a connection of its own (RFC 7766 framing). */
-function askByTcp(server: string, port: number, message: Buffer, patience: number, signal?: AbortSignal): Promise<Buffer> {
+async function askByTcp({ server, port, patience, mark, signal }: Asking, message: Buffer): Promise<Buffer> {
   const query = withFreshId(message);
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
-  const socket = connect({ host: server, port });
-  const release = expire(patience, signal, () => reject(new UpstreamError('no answer in time')));
+  const began = performance.now();
+  const socket = await dialTcp(
+    { address: server, port },
+    { timeoutMilliseconds: patience, ...(mark === undefined ? {} : { mark }), ...(signal === undefined ? {} : { signal }) },
+  );
+  const release = expire(patience - (performance.now() - began), signal, () => reject(new UpstreamError('no answer in time')));
   let received = Buffer.alloc(0);
   const length = Buffer.alloc(2);
   length.writeUInt16BE(query.length);
@@ -194,9 +216,11 @@ function askByTcp(server: string, port: number, message: Buffer, patience: numbe
     message.copy(answer, 0, 0, 2);
     resolve(answer);
   });
-  socket.write(Buffer.concat([length, query]));
-  return promise.finally(() => {
+  socket.resume().write(Buffer.concat([length, query]));
+  try {
+    return await promise;
+  } finally {
     release();
     socket.destroy();
-  });
+  }
 }

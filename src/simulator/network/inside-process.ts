@@ -59,7 +59,7 @@ export class InsideProcess {
     const program = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? 'inside/main.ts' : 'inside/main.js', import.meta.url));
     const node = [process.execPath, '--disable-warning=ExperimentalWarning', program];
     this.#child = spawn(unshare, [...namespaces, '--', ...node], {
-      stdio: [stdio[0], stdio[1], 'pipe', 'ipc', stdio[2]],
+      stdio: [stdio[0], stdio[1], 'pipe', 'ipc', stdio[2], 'pipe'],
       // Not the user's NODE_OPTIONS: COMMAND has its own environment.
       env: { PATH: process.env['PATH'], LC_ALL: 'C' },
     });
@@ -71,6 +71,12 @@ export class InsideProcess {
       this.#stderr = (this.#stderr + chunk.toString()).slice(-8192);
     });
     this.#child.stderr?.on('error', () => undefined);
+  }
+
+  /** The pipe of COMMAND's datagrams, in frames as `datagram-frames.ts` says; undefined when the helper could not be started. */
+  get datagrams(): Socket | undefined {
+    const pipe = this.#child.stdio.at(5);
+    return pipe instanceof Socket ? pipe : undefined;
   }
 
   /** Process id of the helper, whose `/proc/<pid>/net` shows the network. */
@@ -118,6 +124,14 @@ export class InsideProcess {
     throw Object.assign(new Error(`connect to ${address}:${port} inside: ${code}`), { code });
   }
 
+  /** A UDP socket of the network inside, bound. Rejects with an error that has a `code`. */
+  async openDatagrams(): Promise<DatagramSocket> {
+    const { message, handle } = await this.#ask((id) => ({ type: 'open-datagrams', id }));
+    if (message?.type === 'datagrams' && handle instanceof DatagramSocket) return handle;
+    const code = message?.type === 'not-connected' ? message.code : 'ECONNABORTED';
+    throw Object.assign(new Error(`a UDP socket inside: ${code}`), { code });
+  }
+
   /** nft's text of the sets of refused destinations; '' when it cannot be read. */
   async listRefused(): Promise<string> {
     const { message } = await this.#ask((id) => ({ type: 'list-refused', id }));
@@ -163,6 +177,7 @@ export class InsideProcess {
         this.#failSetUp(message.step, message.message);
         break;
       case 'connected':
+      case 'datagrams':
       case 'not-connected':
       case 'refused': {
         const answer = this.#answers.get(message.id);
@@ -226,6 +241,7 @@ const fromInsideSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('not-started'), code: z.string(), message: z.string() }),
   z.object({ type: z.literal('exited'), code: z.int().nullable(), signal: signalName.nullable() }),
   z.object({ type: z.literal('connected'), id }),
+  z.object({ type: z.literal('datagrams'), id }),
   z.object({ type: z.literal('not-connected'), id, code: z.string() }),
   z.object({ type: z.literal('refused'), id, text: z.string() }),
 ]);

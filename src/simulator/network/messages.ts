@@ -21,6 +21,8 @@ export type ToInside =
       readonly directory: string;
     }
   | { readonly type: 'connect'; readonly id: number; readonly address: string; readonly port: number }
+  /** Asks for a UDP socket of this network, by which to reach what listens inside. */
+  | { readonly type: 'open-datagrams'; readonly id: number }
   /** kpctl got this signal; COMMAND gets it unless the whole process group did. */
   | { readonly type: 'signal'; readonly name: NodeJS.Signals }
   | { readonly type: 'list-refused'; readonly id: number }
@@ -30,7 +32,7 @@ export type ToInside =
 /** Steps of the set-up, for messages about their failure. */
 export type SetUpStep = 'interface' | 'rules' | 'files' | 'listeners';
 
-/** From the helper to kpctl; `listener` and `connected` carry a handle. */
+/** From the helper to kpctl; `listener`, `connected` and `datagrams` carry a handle. */
 export type FromInside =
   | { readonly type: 'listener'; readonly purpose: 'flows' | 'flows6' | 'dns-tcp' | 'dns-udp' }
   | { readonly type: 'ready' }
@@ -40,6 +42,7 @@ export type FromInside =
   | { readonly type: 'not-started'; readonly code: string; readonly message: string }
   | { readonly type: 'exited'; readonly code: number | null; readonly signal: NodeJS.Signals | null }
   | { readonly type: 'connected'; readonly id: number }
+  | { readonly type: 'datagrams'; readonly id: number }
   | { readonly type: 'not-connected'; readonly id: number; readonly code: string }
   /** nft's text of the table, with its two sets. */
   | { readonly type: 'refused'; readonly id: number; readonly text: string };

@@ -7,6 +7,7 @@ import { ExitCode, Failure } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
 import type { Closeable } from '../../platform/owned.ts';
 import type { Endpoint } from '../../tunnel/types.ts';
+import { CapturedDatagrams, type AssociationHandler, type CapturedCounters } from './captured-datagrams.ts';
 import { ForwardedPorts, type UnavailablePort } from './forwarded-ports.ts';
 import { InsideProcess, type InsideHandlers, type Listeners } from './inside-process.ts';
 import { ListeningPortsWatch } from './listening-ports.ts';
@@ -26,7 +27,12 @@ export interface PrivateNetworkOptions {
    * loopback. COMMAND's `connect` has succeeded already: a failed dial is told by a reset.
    */
   readonly onFlow: FlowHandler;
-  /** Called once per destination of UDP that was refused (all but DNS). */
+  /**
+   * Opens what carries a UDP association that does not end inside (DNS over IPv4 does): for the first datagram between two endpoints, and for the
+   * first one after it has ended or been idle for 60 s. A destination in 127.0.0.0/8 means the laptop's own loopback.
+   */
+  readonly onAssociation: AssociationHandler;
+  /** Called once per destination whose UDP the network's own rules refuse: DNS servers with an IPv6 address. */
   readonly onDatagramRefused: (destination: Endpoint) => void;
   /** Called once per port on which COMMAND listens and which the laptop's 127.0.0.1 cannot have. */
   readonly onPortUnavailable?: (port: UnavailablePort) => void;
@@ -51,6 +57,10 @@ export interface PrivateNetwork extends Closeable {
   start(): Promise<RunningCommand>;
   /** A connection to a port on which something inside listens, with nothing read yet. Rejects with an error that has a `code`. */
   connect(port: number): Promise<Socket>;
+  /** A UDP socket inside, bound and not connected: for what listens there on UDP. Rejects with an error that has a `code`. */
+  openDatagrams(): Promise<DatagramSocket>;
+  /** What became of COMMAND's datagrams so far. */
+  readonly datagrams: CapturedCounters;
   /** Ends COMMAND and all it has left behind (SIGTERM, 2 s later SIGKILL), then removes the network. */
   close(): Promise<void>;
 }
@@ -85,7 +95,10 @@ export async function startPrivateNetwork(options: PrivateNetworkOptions, { sign
   try {
     const ipv6 = options.ipv6 ?? hasIpv6DefaultRoute();
     const listeners = await inside.setUp({ ipv6, resolvConf: options.resolvConf }, { ...(signal !== undefined && { signal }) });
-    return new Network(options, line, inside, listeners, events);
+    const pipe = inside.datagrams;
+    if (pipe === undefined) throw new Error('the pipe of datagrams is missing');
+    const datagrams = new CapturedDatagrams({ pipe, pid: inside.pid, onAssociation: options.onAssociation });
+    return new Network(options, { line, inside, listeners, datagrams, events });
   } catch (error) {
     await inside.close();
     throw error;
@@ -124,11 +137,21 @@ function handlersFor(line: CommandLine, { started, exited }: NetworkEvents, log:
   };
 }
 
+/** What a network is made of, each ready. */
+interface NetworkParts {
+  readonly line: CommandLine;
+  readonly inside: InsideProcess;
+  readonly listeners: Listeners;
+  readonly datagrams: CapturedDatagrams;
+  readonly events: NetworkEvents;
+}
+
 class Network implements PrivateNetwork {
   readonly dnsUdp: DatagramSocket;
   readonly dnsTcp: Server;
   readonly #line: CommandLine;
   readonly #inside: InsideProcess;
+  readonly #datagrams: CapturedDatagrams;
   readonly #events: NetworkEvents;
   readonly #log: Logger;
   readonly #forwarded: ForwardedPorts;
@@ -137,11 +160,12 @@ class Network implements PrivateNetwork {
   #timer: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(options: PrivateNetworkOptions, line: CommandLine, inside: InsideProcess, listeners: Listeners, events: NetworkEvents) {
+  constructor(options: PrivateNetworkOptions, { line, inside, listeners, datagrams, events }: NetworkParts) {
     this.dnsUdp = listeners.dnsUdp;
     this.dnsTcp = listeners.dnsTcp;
     this.#line = line;
     this.#inside = inside;
+    this.#datagrams = datagrams;
     this.#events = events;
     this.#log = options.log;
     for (const server of listeners.flows) server.on('connection', (socket: Socket) => this.#flow(socket, options.onFlow));
@@ -178,6 +202,14 @@ class Network implements PrivateNetwork {
     };
   }
 
+  get datagrams(): CapturedCounters {
+    return this.#datagrams.counters;
+  }
+
+  openDatagrams(): Promise<DatagramSocket> {
+    return this.#inside.openDatagrams();
+  }
+
   connect(port: number): Promise<Socket> {
     return this.#forwarded.connect(port);
   }
@@ -193,7 +225,8 @@ class Network implements PrivateNetwork {
 
   async #close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#forwarded.close();
+    await Promise.all([this.#forwarded.close(), this.#datagrams.close()]);
+    this.#log.debug(this.#datagrams.counters, 'datagrams');
     await this.#inside.close();
   }
 

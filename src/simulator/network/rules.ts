@@ -1,9 +1,15 @@
-import { capturePort, privateNetworkAddresses as addresses } from './addresses.ts';
+import { capturePort, packetMark, privateNetworkAddresses as addresses } from './addresses.ts';
 
 export interface RuleOptions {
   /** Whether IPv6 destinations are captured; if not, IPv6 has no route and fails at once. */
   readonly ipv6: boolean;
 }
+
+/**
+ * The device's MTU: the largest datagram, 65,507 bytes, goes in one piece with IPv6's header, too (65,555; lo has 65,536 by default). Fragments that are
+ * not tracked are not put together before TPROXY sees them.
+ */
+const wholeDatagrams = 65_575;
 
 /** Name of the table with the rules inside the private network. */
 export const tableName = 'kpeering';
@@ -11,7 +17,7 @@ export const tableName = 'kpeering';
 /** Commands for `ip -batch -` (ip(8)) that bring the private network's only device up and route everything to it. */
 export function interfaceBatch({ ipv6 }: RuleOptions): string {
   const lines = [
-    'link set lo up',
+    `link set lo mtu ${wholeDatagrams} up`,
     ...[addresses.own, addresses.capture, addresses.dns].map((address) => `address add ${address}/32 dev lo`),
     // Without `src` a connection's source would equal its destination, and its answers would be captured again.
     `route add local default dev lo src ${addresses.own}`,
@@ -26,24 +32,25 @@ export function interfaceBatch({ ipv6 }: RuleOptions): string {
 }
 
 /**
- * The ruleset for `nft -f -` (nft(8)). TCP goes to the transparent listener with its destination intact (kernel:
- * Documentation/networking/tproxy.rst), unless it is for an address of loopback on which somebody inside listens. UDP
- * is answered by port-unreachable, and its destination is remembered in a set. Names are the exception: UDP has no
- * way back through a transparent socket, so datagrams to port 53 are translated, and only they are tracked.
+ * The ruleset for `nft -f -` (nft(8)). TCP and UDP go to the transparent listeners with their destination intact (kernel:
+ * Documentation/networking/tproxy.rst), unless they are for an address of loopback on which somebody inside listens. Answers to datagrams are
+ * packets of our own, known by their mark. Names are the exception: datagrams to port 53 are translated to the resolver's own socket, and only they are
+ * tracked; the resolver has no IPv6 address, and a question to one is answered by port-unreachable, its destination remembered in a set.
  */
 export function captureRules({ ipv6 }: RuleOptions): string {
   const capture6 = ipv6
     ? `
     meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [${addresses.capture6}]:${capturePort} accept
-    meta nfproto ipv6 meta l4proto udp add @refused6 { ip6 daddr . udp dport } reject with icmpv6 port-unreachable
+    meta nfproto ipv6 udp dport 53 add @refused6 { ip6 daddr . udp dport } reject with icmpv6 port-unreachable
+    meta nfproto ipv6 meta l4proto udp tproxy ip6 to [${addresses.capture6}]:${capturePort} accept
     icmpv6 type echo-request reject with icmpv6 admin-prohibited`
     : '';
   return `table inet ${tableName} {
-  set refused4 { type ipv4_addr . inet_service; flags dynamic; size 4096; }
   set refused6 { type ipv6_addr . inet_service; flags dynamic; size 4096; }
   chain capture {
     type filter hook prerouting priority mangle; policy accept;
     iifname != "lo" return
+    meta mark ${packetMark} return
     ip saddr ${addresses.entry} return
     ip daddr { ${network4}, 224.0.0.0/4, 255.255.255.255 } return
     ip6 daddr { ::1, fd00:198:18::/64, ff00::/8 } return
@@ -51,7 +58,7 @@ export function captureRules({ ipv6 }: RuleOptions): string {
     ip daddr 127.0.0.0/8 meta l4proto { tcp, udp } socket wildcard 1 return
     meta nfproto ipv4 tcp dport 53 tproxy ip to ${addresses.dns}:53 accept
     meta nfproto ipv4 meta l4proto tcp tproxy ip to ${addresses.capture}:${capturePort} accept
-    meta nfproto ipv4 meta l4proto udp add @refused4 { ip daddr . udp dport } reject with icmp port-unreachable
+    meta nfproto ipv4 meta l4proto udp tproxy ip to ${addresses.capture}:${capturePort} accept
     ip daddr 127.0.0.0/8 return
     icmp type echo-request reject with icmp admin-prohibited${capture6}
   }

@@ -67,6 +67,29 @@ test('a user name and a password are sent as Basic', async (t) => {
   t.is((await cluster.list(configMaps))[0]?.metadata.name, `Basic ${base64('a:b:c')}`);
 });
 
+test("a pod's port is asked through the API server: the text, or the server's words", async (t) => {
+  const urls: (string | undefined)[] = [];
+  const api = await startApi(t, (request, response) => {
+    urls.push(request.url);
+    if (request.url?.includes('web-1') === true) response.end('token\n');
+    else
+      json(
+        response,
+        { kind: 'Status', message: 'error trying to reach service: dial tcp 10.1.1.1:15307: connect: connection refused' },
+        503,
+      );
+  });
+  const cluster = await clusterOf(t, { server: api.url }, { token: 'x' });
+  t.is(await cluster.getFromPod({ namespace: 'shop', pod: 'web-1', port: 15307 }, '/'), 'token\n');
+  t.is(decodeURIComponent(urls[0] ?? ''), '/api/v1/namespaces/shop/pods/web-1:15307/proxy/');
+  await failsWith(
+    t,
+    'API_ERROR',
+    /503 to get pods\/proxy "web-2" in namespace shop: .*connection refused$/,
+    cluster.getFromPod({ namespace: 'shop', pod: 'web-2', port: 15307 }, '/'),
+  );
+});
+
 test('a server without TLS, with a path before the API, is asked below that path', async (t) => {
   const urls: (string | undefined)[] = [];
   const api = await startApi(t, (request, response) => {

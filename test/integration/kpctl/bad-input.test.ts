@@ -13,6 +13,7 @@ const test = await labSuite(import.meta.filename, async () => {
   const stage = await Stage.open(
     deployment({ name: 'web', replicas: 2 }) +
       service('web') +
+      'apiVersion: v1\nkind: Service\nmetadata: { name: outside }\nspec: { type: ExternalName, externalName: example.org }\n---\n' +
       deployment({ name: 'plain', sidecar: false, container: `${sh}, args: ["exec sleep 100000"], ports: [{ containerPort: 8080 }]` }) +
       deployment({ name: 'twice', sidecar: false, container: `${sh}, args: ["exec sleep 100000"]` }) +
       deployment({ name: 'twice', sidecar: false, container: `${sh}, args: ["exec sleep 100000"]` }).replace('Deployment', 'StatefulSet'),
@@ -136,8 +137,36 @@ test('a port that is neither number nor name, or out of range: usage', async (st
   assertRefused(await stage.kpctl(['run', '-w', 'web', '--port', '0', '--', 'true']), 125, /--port/);
 });
 
+test('a protocol that there is not, or what is no HOST:PORT: usage', async (stage) => {
+  const usage = async (words: string[], line: RegExp): Promise<void> =>
+    assertRefused(await stage.kpctl(['intercept', 'web', ...words]), 2, line);
+  await usage(['--port', '80/sctp'], /--port.*\/tcp or \/udp.*"80\/sctp".*\[USAGE\]$/);
+  await usage(['--outbound', 'db'], /--outbound.*expected \[LOCAL:\]HOST:PORT.*\[USAGE\]$/);
+  await usage(['--outbound', 'db:0'], /--outbound.*PORT is a port from 1 to 65535.*"0".*\[USAGE\]$/);
+  await usage(['--outbound', 'x:db:80'], /--outbound.*LOCAL is a port.*"x".*\[USAGE\]$/);
+  await usage(['--outbound', '1:d_b:80'], /--outbound.*HOST is a Service.*"d_b".*\[USAGE\]$/);
+  await usage(['--outbound', '127.0.0.1:80'], /calls of 127\.0\.0\.1 stay inside the pod.*\[OUTBOUND_LOOPBACK\]$/);
+  await usage(['--outbound', '1:web:80', '--outbound', '2:web:http'], /--outbound names destination [\d.]+:80 twice \[PORT_REPEATED\]$/);
+});
+
+test('an outbound destination that is not there: the Service, its port, its address', async (stage) => {
+  const refused = async (host: string, line: RegExp): Promise<void> =>
+    assertRefused(await stage.kpctl(['intercept', 'web', '--outbound', host]), 1, line);
+  await refused('nobody:80', /there is no Service "nobody" in namespace default; write HOST as .*\[SERVICE_NOT_FOUND\]$/);
+  await refused('web.nowhere:80', /there is no Service "web" in namespace nowhere.*\[SERVICE_NOT_FOUND\]$/);
+  await refused('web:8080', /the Service web has no TCP port 8080 \(its ports are 80 \(http\), 81 \(second\)\).*\[PORT_NOT_FOUND\]$/);
+  await refused('10.0.0.1:http', /the address 10\.0\.0\.1 has no port named "http".*give its number \[PORT_NOT_FOUND\]$/);
+  await refused('outside:80', /the Service outside stands for the name example\.org.*\[SERVICE_WITHOUT_ADDRESS\]$/);
+  const server = await stage.laptopServer('laptop');
+  const line =
+    /destination [\d.]+:80 of pod web-\S+ is not captured .*outbound ports: none\); add 80 to KPEERING_OUTBOUND_PORTS .*\[PORT_NOT_CAPTURED\]$/;
+  await refused(`${portOf(server)}:web:80`, line);
+  server.close();
+  await assertNothingChanged(stage);
+});
+
 test('no port, no workload, an unknown option or command: usage', async (stage) => {
-  assertRefused(await stage.kpctl(['intercept', 'web']), 2, /--port/);
+  assertRefused(await stage.kpctl(['intercept', 'web']), 2, /needs --port or --outbound.*\[PORT_REQUIRED\]$/);
   assertRefused(await stage.kpctl(['intercept', '--port', '80']), 2, /workload/);
   assertRefused(await stage.kpctl(['list', '--wide']), 2, /--wide/);
   assertRefused(await stage.kpctl(['lsit']), 2, /lsit.*list/);
@@ -149,7 +178,7 @@ test('a port name that no container declares, and a port that is ours', async (s
   assertRefused(
     await stage.kpctl(['intercept', 'web', '--port', '3000:grpc']),
     1,
-    /no TCP port named "grpc" \(it declares 8080 \(http\), 9090 \(other\).*\[PORT_NOT_FOUND\]$/,
+    /no port named "grpc" \(it declares 8080 \(http\), 9090 \(other\).*\[PORT_NOT_FOUND\]$/,
   );
   assertRefused(await stage.kpctl(['intercept', 'service/web', '--port', '82']), 1, /service\/web has no TCP port 82.*80 \(http\)/);
   assertRefused(await stage.kpctl(['intercept', 'web', '--port', '15310']), 2, /one of kpeering's own.*\[PORT_RESERVED\]$/);

@@ -82,7 +82,7 @@ test('without LOCAL the local port is that of REMOTE; a server on ::1 alone is r
 test('-o json and yaml: the same as events, with nothing else on stdout', async (stage) => {
   const server = await stage.laptopServer('laptop');
   const [pod] = stage.pods('api');
-  const claimed = { event: 'claimed', pod, port: 8080, local: portOf(server) };
+  const claimed = { event: 'claimed', pod, protocol: 'tcp', port: 8080, local: portOf(server) };
   await using json = stage.start(['intercept', 'api', '-p', `${portOf(server)}:http`, '-o', 'json']);
   await json.waitForLine(/"ready"/);
   json.kill('SIGTERM');
@@ -273,10 +273,13 @@ test('list: workloads, ready pods, ports, sidecar, and who claims what since whe
   const { code, stdout, stderr } = await stage.kpctl(['list']);
   assert.equal(code, 0, stderr);
   const lines = stdout.trim().split('\n');
-  assert.match(lines[0] ?? '', /^WORKLOAD +READY +PORTS +SIDECAR +CLAIMED BY$/);
-  assert.match(lines[1] ?? '', /^deployment\/api +1\/1 +http:8080,other:9090 +yes +:8080 \S+@laptop \(bob\) since \d{4}-\d\d-\d\dT\S+Z$/);
-  assert.match(lines[2] ?? '', /^deployment\/caller +1\/1 +- +no +-$/);
-  assert.match(lines[3] ?? '', /^deployment\/web +2\/2 +http:8080,other:9090 +yes +-$/);
+  assert.match(lines[0] ?? '', /^WORKLOAD +READY +PORTS +SIDECAR +CAPTURE +CLAIMED BY$/);
+  assert.match(
+    lines[1] ?? '',
+    /^deployment\/api +1\/1 +http:8080,other:9090 +yes +redirect +:8080 \S+@laptop \(bob\) since \d{4}-\d\d-\d\dT\S+Z$/,
+  );
+  assert.match(lines[2] ?? '', /^deployment\/caller +1\/1 +- +no +- +-$/);
+  assert.match(lines[3] ?? '', /^deployment\/web +2\/2 +http:8080,other:9090 +yes +redirect +-$/);
   assert.equal(lines.length, 4);
   const all = listSchema.parse(JSON.parse((await stage.kpctl(['list', '-A', '-o', 'json'])).stdout));
   assert.deepEqual(
@@ -305,8 +308,11 @@ const statusSchema = z.array(
     kind: z.string(),
     workload: z.string().optional(),
     command: z.array(z.string()).optional(),
-    ports: z.array(z.object({ remote: z.string(), local: z.int() })),
-    pods: z.array(z.looseObject({ name: z.string(), tunnel: z.string(), claimed: z.array(z.int()) })),
+    ports: z.array(z.object({ remote: z.string(), local: z.int(), protocol: z.string() })),
+    outbound: z.array(z.object({ remote: z.string(), local: z.int() })),
+    pods: z.array(
+      z.looseObject({ name: z.string(), tunnel: z.string(), claimed: z.array(z.object({ protocol: z.string(), port: z.int() })) }),
+    ),
   }),
 );
 
@@ -320,9 +326,10 @@ test('status: intercepts and runs with pods, ports and tunnels; what a killed kp
   const reports = statusSchema.parse(JSON.parse((await stage.kpctl(['status', '-o', 'json'])).stdout));
   const [first, second] = reports;
   assert.equal(reports.length, 2);
-  const pod = (name: string) => ({ name, namespace: 'default', tunnel: 'up', claimed: [8080], activeFlows: 0 });
+  const pod = (name: string) => ({ name, namespace: 'default', tunnel: 'up', claimed: [{ protocol: 'tcp', port: 8080 }], activeFlows: 0 });
   assert.deepEqual(
-    { ...first, version: '', since: '' },
+    // a probe of the kubelet may be on its way
+    { ...first, version: '', since: '', pods: first?.pods.map((one) => ({ ...one, activeFlows: 0 })) },
     {
       pid: intercept.pid,
       kind: 'intercept',
@@ -332,7 +339,8 @@ test('status: intercepts and runs with pods, ports and tunnels; what a killed kp
       server: 'https://172.30.0.1:6443',
       namespace: 'default',
       workload: 'deployment/web',
-      ports: [{ remote: 'http', local: port }],
+      ports: [{ remote: 'http', local: port, protocol: 'tcp' }],
+      outbound: [],
       pods: stage.pods('web').map(pod),
     },
   );

@@ -84,6 +84,11 @@ export class Stage {
     return [node, join(root, 'deploy/examples/apps/main.js')];
   }
 
+  /** The init container's script. */
+  get redirect(): string {
+    return join(root, 'init-container/redirect.sh');
+  }
+
   /** A fresh folder of the lab's. */
   folder(): string {
     return mkdtempSync(join(this.lab.workspace, 'folder-'));

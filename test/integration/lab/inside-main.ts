@@ -1,9 +1,10 @@
 import { atParentsEnd } from '../../../src/lab/index.ts';
+import { podScenarios } from './pod-scenarios.ts';
 import { scenarios } from './scenarios.ts';
 
 /** Runs one scenario inside the lab's namespaces and tells the test how it went. */
 atParentsEnd(() => process.exit(1));
-const scenario = scenarios[process.argv[2] ?? ''];
+const scenario = { ...scenarios, ...podScenarios }[process.argv[2] ?? ''];
 let message: { result: 'passed' | 'failed'; error?: string };
 try {
   if (scenario === undefined) throw new Error('there is no such scenario');

@@ -6,3 +6,6 @@ labTest('401, 403 and 404 in the words of the API server, impersonation, SelfSub
 labTest('a port-forward through the real client carries 64 MiB both ways unchanged, and says when the dial is refused', 'portForward');
 labTest('scaling, replacement of a deleted pod, deletion', 'replacement');
 labTest('init containers, sidecars, environment, StatefulSet names, unknown images', 'kubelet');
+labTest('a volume that two containers share, and that ends with the pod; a place for it that the machine has not is refused', 'volumes');
+labTest('user, group and capabilities are those of the securityContext, where the lab has more than one user id', 'privileges');
+labTest('probes by HTTP, TCP and gRPC; a pod is not ready while a sidecar is not running', 'probes');

@@ -18,7 +18,7 @@ const images = {
   'lab/sh:dev': { entrypoint: ['sh', '-c'] },
 };
 
-async function openLab(): Promise<Lab> {
+export async function openLab(): Promise<Lab> {
   return await startLab({ images, log: createLogger('lab', 'warn'), bookmarkMilliseconds: 100, backoffMilliseconds: 100 });
 }
 
@@ -61,7 +61,7 @@ async function body(lab: Lab, pod: string, url: string): Promise<string> {
 }
 
 /** Waits for a condition of the lab's objects. */
-async function until(lab: Lab, condition: () => boolean): Promise<void> {
+export async function until(lab: Lab, condition: () => boolean): Promise<void> {
   const late = Date.now() + 20_000;
   while (!condition()) {
     assert.ok(Date.now() < late, 'the condition did not come true in time');

@@ -3,15 +3,9 @@ import type { Socket } from 'node:net';
 import test from 'ava';
 import { claimsAnswerSchema, holderSchema } from '../../../src/claims/messages.ts';
 import { spliceStream } from '../../../src/forwarder/splice.ts';
-import {
-  newSessionId,
-  OpenError,
-  RequestError,
-  type IncomingStream,
-  type OpenRequest,
-  type TunnelStream,
-} from '../../../src/tunnel/index.ts';
+import { newSessionId, OpenError, RequestError, type IncomingStream, type OpenRequest } from '../../../src/tunnel/index.ts';
 import { Recorder } from '../../unit/tunnel/pair.ts';
+import { ask, laptopProcess } from './peers.ts';
 import { failureOf, nodeAddress, Pod, podAddress, textOf, type Laptop } from './pod.ts';
 
 /** Short enough to wait for, long enough for a busy machine to do something within it. */
@@ -27,28 +21,6 @@ async function app(port: number): Promise<void> {
   await pod.serve(port, (socket) => socket.end('the app'));
 }
 
-/** A laptop's process that says where it is, and who called; it answers after the caller's half-close when `patient`. */
-function laptopProcess(name: string, requests: OpenRequest[] = []) {
-  return (incoming: IncomingStream): void => {
-    requests.push(incoming.request);
-    const stream = incoming.accept();
-    const recorder = new Recorder(stream);
-    void answerAtEnd(stream, recorder, name);
-  };
-}
-
-async function answerAtEnd(stream: TunnelStream, recorder: Recorder, name: string): Promise<void> {
-  if ((await recorder.finished) !== 'end') return;
-  stream.write(Buffer.from(`${name} heard ${recorder.text}`));
-  stream.end();
-}
-
-async function ask(port: number, text = 'x'): Promise<string> {
-  const socket = await pod.call(port);
-  socket.end(text);
-  return textOf(socket);
-}
-
 async function claimsOf(laptop: Laptop) {
   return claimsAnswerSchema.parse(await laptop.session.request('claims', {})).claims;
 }
@@ -59,8 +31,8 @@ test('a claimed flow reaches the laptop with its original destination and source
   const laptop = await pod.laptop(laptopProcess('alice', requests));
   t.is(laptop.session.peer.role, 'sidecar');
   t.is(laptop.session.peer.name, 'shop/web-7d9');
-  t.is(await ask(8101), 'the app');
-  t.deepEqual(await laptop.claim(8101), { again: false });
+  t.is(await ask(pod, 8101), 'the app');
+  t.deepEqual(await laptop.claim(8101), { again: false, staying: 0 });
   const caller = await pod.call(8101);
   const { localPort } = caller;
   caller.end('hello');
@@ -133,7 +105,7 @@ test('after a release new flows go to the app, and those that are open go on', a
   open.write('first ');
   while ((await claimsOf(laptop)).find((claim) => claim.port === 8105)?.activeFlows !== 1) await new Promise(setImmediate);
   await laptop.session.request('release', { protocol: 'tcp', port: 8105 });
-  t.is(await ask(8105), 'the app');
+  t.is(await ask(pod, 8105), 'the app');
   open.end('second');
   t.is(await textOf(open), 'alice heard first second');
   t.deepEqual(await laptop.session.request('release', { protocol: 'tcp', port: 8105 }), {});
@@ -153,7 +125,7 @@ test('a goodbye ends claims at once', async (t) => {
     states.push(claim.state);
   }
   t.false(states.includes('grace'));
-  t.is(await ask(8106), 'the app');
+  t.is(await ask(pod, 8106), 'the app');
   await other.session.close();
 });
 
@@ -166,10 +138,10 @@ test('when the laptop dies, new flows wait and go to the app once the grace is o
   const other = await pod.laptop(undefined, { name: 'bob@build-3' });
   t.is((await claimsOf(other)).find((claim) => claim.port === 8107)?.state, 'grace');
   await t.throwsAsync(other.claim(8107), { message: /its laptop is away/u });
-  t.is(await ask(8107), 'the app');
+  t.is(await ask(pod, 8107), 'the app');
   const took = performance.now() - before;
   t.true(took > graceMilliseconds / 4 && took < graceMilliseconds + 5000, `${took} ms`);
-  t.deepEqual(await other.claim(8107), { again: false });
+  t.deepEqual(await other.claim(8107), { again: false, staying: 0 });
   await other.session.close();
 });
 
@@ -183,7 +155,7 @@ test('a flow that waits goes to the laptop when it is back within the grace and 
   // The caller half-closes while it waits.
   caller.end('waiting');
   const second = await pod.laptop(laptopProcess('second'), { id });
-  t.deepEqual(await second.claim(8108), { again: true });
+  t.deepEqual(await second.claim(8108), { again: true, staying: 0 });
   t.is(await textOf(caller), 'second heard waiting');
   await second.session.close();
 });
@@ -200,7 +172,7 @@ test('a caller that sends nothing but its half-close while it waits is heard, by
   await second.claim(8109);
   t.is(await textOf(one), 'second heard ');
   await second.die();
-  t.is(await ask(8109, ''), 'the app heard ');
+  t.is(await ask(pod, 8109, ''), 'the app heard ');
 });
 
 test('a kpctl that is started again by the same user takes its claim over, and nobody else can', async (t) => {
@@ -211,7 +183,7 @@ test('a kpctl that is started again by the same user takes its claim over, and n
   const stranger = await pod.laptop(undefined, { name: 'alice@mbp', user: 'mallory' });
   await t.throwsAsync(stranger.claim(8110), { instanceOf: RequestError });
   const second = await pod.laptop(laptopProcess('second'));
-  t.deepEqual(await second.claim(8110), { again: false });
+  t.deepEqual(await second.claim(8110), { again: false, staying: 0 });
   caller.end('hello');
   t.is(await textOf(caller), 'second heard hello');
   await Promise.all([stranger.session.close(), second.session.close()]);
@@ -230,7 +202,7 @@ test('a flow whose opening was unanswered when the laptop died goes to the app',
   const opened = Promise.withResolvers<void>();
   const laptop = await pod.laptop(() => opened.resolve());
   await laptop.claim(8112);
-  const answer = ask(8112);
+  const answer = ask(pod, 8112);
   await opened.promise;
   await laptop.die();
   t.is(await answer, 'the app');
@@ -265,8 +237,8 @@ test('a laptop that reconnects before its loss was noticed keeps its claims', as
   await first.claim(8115);
   const second = await pod.laptop(laptopProcess('second'), { id });
   t.is((await first.session.ended).kind, 'lost');
-  t.deepEqual(await second.claim(8115), { again: true });
-  t.is(await ask(8115, 'hello'), 'second heard hello');
+  t.deepEqual(await second.claim(8115), { again: true, staying: 0 });
+  t.is(await ask(pod, 8115, 'hello'), 'second heard hello');
   await second.session.close();
 });
 

@@ -7,7 +7,6 @@ const listener = fileURLToPath(new URL('listener.ts', import.meta.url));
 
 test('a dual-stack listener knows the original destination of IPv6 and of IPv4 flows', async (t) => {
   await using pod = await Pod.bare();
-  await pod.world.join({ namespace: pod.node, address: 'fd77::1/64' }, { namespace: pod.namespace, address: 'fd77::2/64' });
   const rules = `table inet test { chain pre { type nat hook prerouting priority dstnat; iifname "lo" return; meta l4proto tcp redirect to :15306; }; }`;
   await pod.namespace.run('nft', ['-f', '-'], { input: rules });
   const child = pod.namespace.spawn(process.execPath, [listener, '::', '15306'], { stdio: ['ignore', 'pipe', 'inherit'] });

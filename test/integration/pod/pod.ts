@@ -1,15 +1,30 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { ClaimTarget } from '../../../src/claims/messages.ts';
 import { messageOf, systemCode } from '../../../src/platform/errors.ts';
-import { connectSession, newSessionId, type IncomingStream, type LocalHello, type Session } from '../../../src/tunnel/index.ts';
+import {
+  connectSession,
+  newSessionId,
+  type IncomingStream,
+  type LocalHello,
+  type Session,
+  type SessionHandlers,
+} from '../../../src/tunnel/index.ts';
 import { World, type Namespace } from '../../harness/namespaces.ts';
 
 export const kpeering = fileURLToPath(new URL('../../../bin/kpeering.js', import.meta.url));
 export const redirect = fileURLToPath(new URL('../../../init-container/redirect.sh', import.meta.url));
 export const nodeAddress = '10.77.0.1';
 export const podAddress = '10.77.0.2';
+export const nodeAddress6 = 'fd77::1';
+export const podAddress6 = 'fd77::2';
+/** tproxy mode, and the sidecar known by a mark: its group cannot exist in a user namespace. */
+export const tproxy = { KPEERING_MODE: 'tproxy', KPEERING_EXEMPT_MARK: '0x5157' } as const;
 const patience = 20_000;
 
 /** A pod with the rules and a sidecar, and the node that it runs on, in a world of their own. */
@@ -17,9 +32,15 @@ export class Pod implements AsyncDisposable {
   readonly world: World;
   readonly node: Namespace;
   readonly namespace: Namespace;
+  /** A folder that the init container and the sidecar share. */
+  readonly shared: string;
+  #environment: Readonly<Record<string, string>> = {};
+  #flags: readonly string[] = [];
+  #wrapper: readonly string[] = [];
   #sidecar: Sidecar | undefined;
 
   private constructor(world: World, namespace: Namespace) {
+    this.shared = mkdtempSync(join(tmpdir(), 'kpeering-pod-'));
     this.world = world;
     this.node = world.root;
     this.namespace = namespace;
@@ -31,6 +52,8 @@ export class Pod implements AsyncDisposable {
     try {
       const namespace = await world.namespace('pod');
       await world.join({ namespace: world.root, address: `${nodeAddress}/24` }, { namespace, address: `${podAddress}/24` });
+      await world.root.run('ip', ['address', 'add', `${nodeAddress6}/64`, 'dev', 'link0', 'nodad']);
+      await namespace.run('ip', ['address', 'add', `${podAddress6}/64`, 'dev', 'link1', 'nodad']);
       return new Pod(world, namespace);
     } catch (error) {
       await world.close();
@@ -38,12 +61,23 @@ export class Pod implements AsyncDisposable {
     }
   }
 
-  /** With rules and a sidecar that is ready. */
-  static async start(flags: readonly string[] = []): Promise<Pod> {
+  /**
+   * With rules and a sidecar that is ready. The environment is the init container's and the sidecar's; `wrapper` is a program, with
+   * its parameters, that starts the sidecar.
+   */
+  static async start(
+    flags: readonly string[] = [],
+    environment: Readonly<Record<string, string>> = {},
+    wrapper: readonly string[] = [],
+  ): Promise<Pod> {
     const pod = await Pod.bare();
     try {
-      await pod.namespace.run('sh', [redirect]);
-      pod.#sidecar = await Sidecar.start(pod.namespace, flags);
+      pod.#wrapper = wrapper;
+      pod.#environment =
+        environment['KPEERING_MODE'] === undefined ? environment : { KPEERING_RULES_FILE: join(pod.shared, 'rules.json'), ...environment };
+      pod.#flags = flags;
+      await pod.namespace.run('sh', [redirect], { environment: pod.#environment });
+      await pod.restart();
       return pod;
     } catch (error) {
       await pod.close();
@@ -56,9 +90,21 @@ export class Pod implements AsyncDisposable {
     return this.#sidecar;
   }
 
+  /** Other rules, and the sidecar started anew with them. */
+  async reconfigure(environment: Readonly<Record<string, string>>): Promise<void> {
+    this.#environment = { KPEERING_RULES_FILE: join(this.shared, 'rules.json'), ...environment };
+    await this.namespace.run('sh', [redirect], { environment: this.#environment });
+    await this.restart();
+  }
+
+  /** Starts the sidecar, once more when there was one. */
+  async restart(): Promise<void> {
+    this.#sidecar = await Sidecar.start(this.namespace, this.#flags, this.#environment, this.#wrapper);
+  }
+
   /** A caller's connection from outside the pod. */
-  async call(port: number): Promise<Socket> {
-    return this.node.connect({ host: podAddress, port });
+  async call(port: number, host = podAddress): Promise<Socket> {
+    return this.node.connect({ host, port });
   }
 
   /** An app in the pod. */
@@ -72,17 +118,22 @@ export class Pod implements AsyncDisposable {
   }
 
   /** A laptop's session; `id` for the reconnects of one kpctl. */
-  async laptop(incoming: (stream: IncomingStream) => void = refuse, hello: Partial<LocalHello> = {}): Promise<Laptop> {
+  async laptop(
+    incoming: (stream: IncomingStream) => void = refuse,
+    hello: Partial<LocalHello> = {},
+    handlers: Pick<SessionHandlers, 'incomingAssociation'> = {},
+  ): Promise<Laptop> {
     let transport: Socket | undefined;
+    const notices: Notice[] = [];
     const session = await connectSession(
       {
         description: 'the loopback of the pod',
         connect: async () => (transport = await this.namespace.connect({ host: '127.0.0.1', port: 15_310 })),
       },
       { id: newSessionId(), role: 'laptop', software: '0.1.0', name: 'alice@mbp', user: 'alice', ...hello },
-      { incoming, request: async () => null, notified: () => undefined },
+      { incoming, request: async () => null, notified: (method, parameters) => notices.push({ method, parameters }), ...handlers },
     );
-    return new Laptop(session, transport);
+    return new Laptop(session, transport, notices);
   }
 
   /** `/readyz`, asked from the node: status and body. */
@@ -95,6 +146,7 @@ export class Pod implements AsyncDisposable {
 
   async close(): Promise<void> {
     await this.world.close();
+    rmSync(this.shared, { recursive: true, force: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -106,18 +158,30 @@ function refuse(stream: IncomingStream): void {
   stream.refuse('refused', 'nothing listens here');
 }
 
+export interface Notice {
+  readonly method: string;
+  readonly parameters: unknown;
+}
+
 /** A laptop's end of a tunnel, made by the test. */
 export class Laptop {
   readonly session: Session;
+  /** What the sidecar has told, in its order. */
+  readonly notices: readonly Notice[];
   readonly #transport: Socket | undefined;
 
-  constructor(session: Session, transport: Socket | undefined) {
+  constructor(session: Session, transport: Socket | undefined, notices: readonly Notice[]) {
     this.session = session;
+    this.notices = notices;
     this.#transport = transport;
   }
 
-  async claim(port: number): Promise<unknown> {
-    return this.session.request('claim', { protocol: 'tcp', port });
+  async claim(target: number | ClaimTarget): Promise<unknown> {
+    return this.session.request('claim', typeof target === 'number' ? { protocol: 'tcp', port: target } : target);
+  }
+
+  async release(target: number | ClaimTarget): Promise<unknown> {
+    return this.session.request('release', typeof target === 'number' ? { protocol: 'tcp', port: target } : target);
   }
 
   /** As SIGKILL of kpctl does: the transport breaks without a goodbye. The pod has heard us at this moment. */
@@ -148,13 +212,19 @@ export class Sidecar {
     });
   }
 
-  static async start(namespace: Namespace, flags: readonly string[]): Promise<Sidecar> {
-    const child = namespace.spawn(process.execPath, [kpeering, 'sidecar', ...flags], {
+  static async start(
+    namespace: Namespace,
+    flags: readonly string[],
+    environment: Readonly<Record<string, string>> = {},
+    wrapper: readonly string[] = [],
+  ): Promise<Sidecar> {
+    const [program = '', ...parameters] = [...wrapper, process.execPath, kpeering, 'sidecar', ...flags];
+    const child = namespace.spawn(program, parameters, {
       stdio: ['ignore', 'ignore', 'pipe'],
-      env: { POD_NAMESPACE: 'shop', POD_NAME: 'web-7d9', KPEERING_LOG: 'debug' },
+      env: { POD_NAMESPACE: 'shop', POD_NAME: 'web-7d9', KPEERING_LOG: 'debug', ...environment },
     });
     const sidecar = new Sidecar(child);
-    await sidecar.logs('REDIRECT on');
+    await sidecar.logs('tunnel on');
     return sidecar;
   }
 
@@ -178,10 +248,10 @@ export class Sidecar {
   }
 
   /** SIGTERM to the sidecar itself; nsenter is between, and passes no signals on. */
-  async terminate(namespace: Namespace): Promise<void> {
+  async terminate(namespace: Namespace, signal = 'TERM'): Promise<void> {
     await namespace.run('sh', [
       '-c',
-      `kill -TERM $(grep -l sidecar /proc/[0-9]*/cmdline | while read -r file; do
+      `kill -${signal} $(grep -l sidecar /proc/[0-9]*/cmdline | while read -r file; do
       pid=\${file#/proc/}; pid=\${pid%/cmdline}; [ "$(readlink /proc/$pid/exe)" = "${process.execPath}" ] && echo $pid; done)`,
     ]);
   }
@@ -212,5 +282,9 @@ export async function failureOf(connection: Socket | Promise<Socket>): Promise<s
 
 /** Sends what it got back, in capitals, once the caller has half-closed. */
 export function shout(socket: Socket): void {
-  void textOf(socket).then((text) => socket.end(text.toUpperCase()));
+  // A caller that resets is not answered.
+  textOf(socket).then(
+    (text) => socket.end(text.toUpperCase()),
+    () => undefined,
+  );
 }

@@ -7,6 +7,9 @@ import { Failure } from '../../../src/platform/errors.ts';
 import { silentLogger } from '../../../src/platform/log.ts';
 import { spliceSockets } from '../../../src/forwarder/splice.ts';
 import { exitCodeOf, privateNetworkAddresses, startPrivateNetwork, type RunningCommand } from '../../../src/simulator/network/index.ts';
+import { Notices } from '../../../src/kpctl/links/notices.ts';
+import { outboundDatagrams } from '../../../src/kpctl/run/outbound-datagrams.ts';
+import { imitatedSession } from './imitated-session.ts';
 import { scenarioSchema, type Report } from './scenario.ts';
 
 const scenario = scenarioSchema.parse(JSON.parse(process.argv[2] ?? ''));
@@ -14,6 +17,13 @@ const scenario = scenarioSchema.parse(JSON.parse(process.argv[2] ?? ''));
 function report(message: Report): void {
   if (process.connected) process.send?.(message);
 }
+
+const carry = outboundDatagrams({
+  isCluster: (address) => address.startsWith('10.96.') || address.startsWith('fd12:'),
+  session: () => Promise.resolve(imitatedSession(scenario)),
+  notices: new Notices(() => undefined),
+  onRefused: (destination) => report({ type: 'refused', destination }),
+});
 
 async function main(): Promise<number> {
   const begin = performance.now();
@@ -34,6 +44,10 @@ async function main(): Promise<number> {
       dialled.pause();
       void spliceSockets(socket, dialled);
     },
+    onAssociation: (association) => {
+      report({ type: 'association', source: association.source, destination: association.destination });
+      return carry(association);
+    },
     onDatagramRefused: (destination) => report({ type: 'refused', destination }),
     onPortUnavailable: ({ port, code }) => report({ type: 'unavailable', port, code }),
     onPortsChanged: (ports) => report({ type: 'ports', ports: [...ports] }),
@@ -48,6 +62,12 @@ async function main(): Promise<number> {
       socket.end(Buffer.concat([Buffer.from([reply.length >> 8, reply.length & 255]), reply]));
     });
   });
+  let counted = '';
+  const counting = setInterval(() => {
+    const counters = network.datagrams;
+    if (JSON.stringify(counters) !== counted) report({ type: 'datagrams', counters });
+    counted = JSON.stringify(counters);
+  }, 50).unref();
   try {
     const ready = performance.now();
     let running: RunningCommand | undefined;
@@ -60,6 +80,8 @@ async function main(): Promise<number> {
     process.on('disconnect', () => void network.close());
     return exitCodeOf(await running.exited);
   } finally {
+    clearInterval(counting);
+    report({ type: 'datagrams', counters: network.datagrams });
     await network.close();
   }
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { CapturedCounters } from '../../../src/simulator/network/index.ts';
 import type { Endpoint } from '../../../src/tunnel/types.ts';
 
 /** What the driver is to do: its first argument, as JSON. */
@@ -9,6 +10,13 @@ export const scenarioSchema = z.object({
   ipv6: z.boolean().exactOptional(),
   /** Where flows go: from `address:port` to a port of the laptop's 127.0.0.1. Others are reset. */
   laptop: z.record(z.string(), z.int()).exactOptional(),
+  /**
+   * Where datagrams for the cluster (10.96.0.0/16, fd12::/16) come out of a tunnel that the driver imitates: from `address:port` to a port of the
+   * laptop's 127.0.0.1; 0 for a host that is not there. Other ports of the cluster's refuse; other addresses are the laptop's to reach.
+   */
+  datagrams: z.record(z.string(), z.int()).exactOptional(),
+  /** The tunnel's far end does not know datagrams. */
+  oldFarEnd: z.boolean().exactOptional(),
 });
 export type Scenario = z.infer<typeof scenarioSchema>;
 
@@ -16,6 +24,8 @@ export type Scenario = z.infer<typeof scenarioSchema>;
 export type Report =
   | { readonly type: 'flow'; readonly source: Endpoint; readonly destination: Endpoint }
   | { readonly type: 'refused'; readonly destination: Endpoint }
+  | { readonly type: 'association'; readonly source: Endpoint; readonly destination: Endpoint }
+  | { readonly type: 'datagrams'; readonly counters: CapturedCounters }
   | { readonly type: 'unavailable'; readonly port: number; readonly code: string }
   | { readonly type: 'ports'; readonly ports: number[] }
   /** `setUp` and `start` in milliseconds. */

@@ -8,14 +8,24 @@ import { OpenError, type SessionEnd } from '../../../src/tunnel/index.ts';
 import { socketPair } from '../tunnel/pair.ts';
 
 const graceMilliseconds = 60_000;
+const target = { protocol: 'tcp', port: 80 } as const;
 
 /** A flow to port 80, its caller's socket, and a router that notes what it hands to the app. */
 async function scene(open: ClaimSession['open'], maximumWaiting?: number) {
   const table = new ClaimTable({ graceMilliseconds });
   const ended = Promise.withResolvers<SessionEnd>();
-  const session: ClaimSession = { id: 'a', peer: { role: 'laptop', software: '0', name: 'alice@mbp' }, open, ended: ended.promise };
+  const session: ClaimSession = {
+    id: 'a',
+    peer: { role: 'laptop', software: '0', name: 'alice@mbp' },
+    open,
+    openAssociation: () => {
+      throw new Error('this test opens no associations');
+    },
+    notify: () => undefined,
+    ended: ended.promise,
+  };
   void ended.promise.then((end) => table.sessionEnded(session, end));
-  table.claim(session, 80);
+  table.claim(session, target);
   let handed = 0;
   const router = new FlowRouter({
     table,
@@ -76,7 +86,7 @@ test('a session that is lost while it opens: the flow waits, and the app gets it
   const end = router.route(one.flow);
   lose();
   opening.reject(new OpenError('lost', 'gone'));
-  while (table.decide(80).kind !== 'wait') await new Promise(setImmediate);
+  while (table.decide(target).kind !== 'wait') await new Promise(setImmediate);
   t.is(handed(), 0);
   table.clear();
   one.caller.resume().end();

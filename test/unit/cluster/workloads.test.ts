@@ -90,6 +90,7 @@ function clusterWith(objects: Record<string, readonly object[]>, forbidden: read
     list: async <T extends KubeObject>(resource: Resource<T>, _options?: ListOptions) => await Promise.resolve(read(resource)),
     watch: unused,
     portForward: unused,
+    getFromPod: unused,
     whoAmI: unused,
     close: unused,
     [Symbol.asyncDispose]: unused,
@@ -179,13 +180,46 @@ test('a remote port is a number, declared or not, or a name', (t) => {
   t.deepEqual(of('http'), [[8080, true]]);
   t.like(
     t.throws(() => of('htp')),
-    { code: 'PORT_NOT_FOUND', likely: 'it declares 8080 (http)' },
+    { code: 'PORT_NOT_FOUND', likely: 'it declares 8080 (http), 53/udp (dns)' },
   );
   for (const wrong of ['0', '65536', 'a b', '', 'x_y'])
     t.like(
       t.throws(() => of(wrong)),
       { code: 'PORT_INVALID', exitCode: 2 },
     );
+});
+
+test('a protocol is what is asked for, else what a name is declared with, else TCP', (t) => {
+  const of = (remote: string, wanted?: 'tcp' | 'udp'): unknown =>
+    resolvePort(deployment, [pod('a')], remote, wanted).map(({ port, protocol, declared }) => [port, protocol, declared]);
+  t.deepEqual(of('dns'), [[53, 'udp', true]]);
+  t.deepEqual(of('dns', 'udp'), [[53, 'udp', true]]);
+  t.deepEqual(of('53', 'udp'), [[53, 'udp', true]]);
+  t.deepEqual(of('8080', 'udp'), [[8080, 'udp', false]]);
+  t.deepEqual(of('http', 'tcp'), [[8080, 'tcp', true]]);
+  t.like(
+    t.throws(() => of('dns', 'tcp')),
+    { code: 'PORT_NOT_FOUND', message: 'the pod a of deployment/web has no TCP port named "dns"' },
+  );
+});
+
+test("a Service's port of the same number in both protocols: TCP unless UDP is asked for", (t) => {
+  const ports = [
+    { name: 'dns', port: 53, targetPort: 'dns', protocol: 'UDP' },
+    { name: 'dns-tcp', port: 53, targetPort: 5353 },
+  ];
+  const object = serviceSchema.parse({ metadata: { name: 'web' }, spec: { ports, clusterIP: '10.0.0.1' } });
+  const service: Workload = { type: 'service', kind: 'Service', name: 'web', namespace: 'shop', object };
+  const of = (remote: string, wanted?: 'tcp' | 'udp'): unknown =>
+    resolvePort(service, [pod('a')], remote, wanted).map(({ port, protocol }) => [port, protocol]);
+  t.deepEqual(of('53'), [[5353, 'tcp']]);
+  t.deepEqual(of('53', 'udp'), [[53, 'udp']]);
+  t.deepEqual(of('dns'), [[53, 'udp']]);
+  t.deepEqual(of('dns-tcp'), [[5353, 'tcp']]);
+  t.like(
+    t.throws(() => of('80', 'udp')),
+    { code: 'PORT_NOT_FOUND', message: 'service/web has no UDP port 80', likely: 'its ports are 53/udp (dns), 53 (dns-tcp)' },
+  );
 });
 
 test("a Service's port is mapped through targetPort, by number and by name, for each pod", (t) => {
@@ -246,7 +280,7 @@ test('the list has what makes pods with its pods, and pods that nothing made', a
     has,
   ]);
   t.deepEqual(lines, [
-    ['pod', 'bare', 1, 0, 1, [8080], 'none'],
+    ['pod', 'bare', 1, 0, 1, [53, 8080], 'none'],
     ['deployment', 'idle', 0, 0, 1, [9], 'none'],
     ['deployment', 'web', 1, 1, 1, [8080], 'all'],
   ]);

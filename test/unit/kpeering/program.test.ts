@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
-import { ports } from '../../../src/platform/ports.ts';
+import { start } from '../../../src/kpctl/demo/processes.ts';
+import { kpeeringGid, ports } from '../../../src/platform/ports.ts';
 import { version } from '../../../src/platform/version.ts';
 import { isOwnPort } from '../../../src/kpeering/own-ports.ts';
 import { podName } from '../../../src/kpeering/role.ts';
@@ -59,10 +60,28 @@ test('own ports are ours at the addresses of this machine only', (t) => {
 
 test('redirect.sh and docs/ports.md have the ports of src/platform/ports.ts', (t) => {
   const script = readFileSync(new URL('init-container/redirect.sh', root), 'utf8');
-  t.regex(script, new RegExp(`^INBOUND=${ports.inbound}$`, 'mu'));
-  t.regex(script, new RegExp(`^TUNNEL=${ports.tunnel}$`, 'mu'));
-  t.regex(script, new RegExp(`^HEALTH=${ports.health}$`, 'mu'));
+  const variables = new Map([...script.matchAll(/^([A-Z_]+)=(\d+)$/gmu)].map(([, name, value]) => [name, Number(value)]));
+  for (const [name, port] of Object.entries(ports)) {
+    t.is(variables.get(name.replaceAll(/[A-Z]/gu, '_$&').toUpperCase()), port, name);
+  }
+  t.is(variables.get('GID'), kpeeringGid);
   const document = readFileSync(new URL('docs/ports.md', root), 'utf8');
   const listed = [...document.matchAll(/^\| (\d+) +\| `(\w+)` +\|/gmu)].map(([, port, name]) => [name, Number(port)]);
   t.deepEqual(Object.fromEntries(listed), { ...ports });
+  t.true(document.includes(`group is ${kpeeringGid}:`));
+});
+
+test('an idle sidecar has loaded no package, nor node:http', async (t) => {
+  const hook = `import { registerHooks } from 'node:module';
+    registerHooks({ load(url, context, next) { process.stdout.write(url + '\\n'); return next(url, context); } });`;
+  const argv = ['sidecar', '--inbound-port', '0', '--tunnel-port', '0', '--health-port', '0', '--health-host', '127.0.0.1'];
+  const program = fileURLToPath(new URL('bin/kpeering.js', root));
+  await using sidecar = start([process.execPath, '--import', `data:text/javascript,${encodeURIComponent(hook)}`, program, ...argv], {});
+  await sidecar.waitForLine(/"msg":"REDIRECT on/u);
+  const loaded = sidecar.lines.filter((line) => line.startsWith('file:') || line.startsWith('node:'));
+  t.true(loaded.length > 20);
+  t.deepEqual(
+    loaded.filter((url) => url.includes('/node_modules/') || /^node:(?:http|https|http2|tls|zlib)$/u.test(url)),
+    [],
+  );
 });

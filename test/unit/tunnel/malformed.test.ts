@@ -17,10 +17,13 @@ function frame(type: number, stream: number, payload: string | Buffer = '', flag
 
 const open = (id: number): Buffer => frame(FrameType.open, id, '{"kind":"dial","destination":{"address":"::1","port":1}}');
 
+const associate = (id: number): Buffer =>
+  frame(FrameType.open, id, '{"kind":"dial","protocol":"udp","destination":{"address":"::1","port":1}}');
+
 const malformed: Record<string, Buffer> = {
   'a frame over the limit': Buffer.from('1300ffffff00000001', 'hex'),
   'an unknown type': frame(0x42, 0),
-  'a type whose feature is not in force': frame(FrameType.datagram, 0),
+  'a type whose feature is not in force': frame(FrameType.ack, 0, '12345678'),
   'a ping of another size': frame(FrameType.ping, 0, '1234'),
   'data on a stream that was never opened': frame(FrameType.data, 7, 'x'),
   'data before the stream was accepted': Buffer.concat([open(1), frame(FrameType.data, 1, 'x')]),
@@ -31,14 +34,22 @@ const malformed: Record<string, Buffer> = {
   'an answer to what was not opened': frame(FrameType.accept, 2),
   'a request that is not JSON': frame(FrameType.request, 1, 'x'),
   'a request without a method': frame(FrameType.request, 1, '{}'),
+  'a datagram of the association 0': frame(FrameType.datagram, 0, 'x'),
+  'a datagram of an association that was never opened': Buffer.concat([associate(1), frame(FrameType.datagram, 3, 'x')]),
+  'a datagram over 65,507 bytes': Buffer.concat([associate(1), frame(FrameType.datagram, 1, Buffer.alloc(65_508))]),
+  'data of an association': Buffer.concat([associate(1), frame(FrameType.data, 1, 'x')]),
+  'credit of an association': Buffer.concat([associate(1), frame(FrameType.credit, 1, '1234')]),
+  'an answer to an association of the far end itself': Buffer.concat([associate(1), frame(FrameType.accept, 1)]),
+  'a reset of an association of another size': Buffer.concat([associate(1), frame(FrameType.reset, 1)]),
   'a credit of another size': Buffer.concat([open(1), frame(FrameType.credit, 1, 'x')]),
 };
 
 for (const [name, bytes] of Object.entries(malformed)) {
   test(`${name} ends the session with a ProtocolError, and the sender is told`, async (t) => {
     const [near, far] = await socketPair();
-    const accepting = acceptSession(far, podHello, handlers({ incoming: () => undefined }));
-    near.write(encodeHello({ session: newSessionId(), role: 'laptop', software: '1', name: 'x', window: 1000, features: [] }));
+    const accepting = acceptSession(far, podHello, handlers({ incoming: () => undefined, incomingAssociation: () => undefined }));
+    const features = ['datagrams'];
+    near.write(encodeHello({ session: newSessionId(), role: 'laptop', software: '1', name: 'x', window: 1000, features }));
     const { rest } = await readHello(near, 'a pod', AbortSignal.timeout(5000));
     const session = await accepting;
     const received: Buffer[] = [rest];
@@ -66,6 +77,40 @@ test('more data than the credit, and data after the end, are protocol errors', a
     near.resume().on('error', () => undefined);
     near.write(Buffer.concat([open(1), bytes]));
     const session = await accepting;
+    const end = await session.ended;
+    t.true(end.kind === 'lost' && end.cause instanceof ProtocolError);
+    near.destroy();
+    await session.close();
+  }
+});
+
+test('a datagram where datagrams are not in force, and one of a stream, are protocol errors', async (t) => {
+  for (const [features, bytes] of [
+    [[], frame(FrameType.datagram, 1, 'x')],
+    [['datagrams'], Buffer.concat([open(1), frame(FrameType.datagram, 1, 'x')])],
+  ] as const) {
+    const [near, far] = await socketPair();
+    const accepting = acceptSession(far, podHello, handlers({ incoming: (stream) => void stream.accept() }));
+    near.write(encodeHello({ session: newSessionId(), role: 'laptop', software: '1', name: 'x', window: 1000, features: [...features] }));
+    near.resume().on('error', () => undefined);
+    near.write(bytes);
+    const session = await accepting;
+    const end = await session.ended;
+    t.true(end.kind === 'lost' && end.cause instanceof ProtocolError);
+    near.destroy();
+    await session.close();
+  }
+});
+
+test('a second ACCEPT of an association, and a reset in the place of the first, are protocol errors', async (t) => {
+  for (const bytes of [Buffer.concat([frame(FrameType.accept, 2), frame(FrameType.accept, 2)]), frame(FrameType.reset, 2, Buffer.of(0))]) {
+    const [near, far] = await socketPair();
+    const accepting = acceptSession(far, podHello, handlers());
+    near.write(encodeHello({ session: newSessionId(), role: 'laptop', software: '1', name: 'x', window: 1000, features: ['datagrams'] }));
+    near.resume().on('error', () => undefined);
+    const session = await accepting;
+    session.openAssociation({ kind: 'dial', destination: { address: '::1', port: 1 } });
+    near.write(bytes);
     const end = await session.ended;
     t.true(end.kind === 'lost' && end.cause instanceof ProtocolError);
     near.destroy();

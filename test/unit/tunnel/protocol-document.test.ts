@@ -17,6 +17,11 @@ test('docs/protocol.md gives the limits that the code has', (t) => {
   t.is(limit('JSON of a HELLO'), limits.helloBytes);
   t.is(limit('streams of the far end'), limits.incomingStreams);
   t.is(limit('of these, waiting'), limits.pendingOpens);
+  t.is(limit('associations of the far end'), limits.incomingAssociations);
+  t.is(limit('payload of a DATAGRAM'), limits.datagramBytes);
+  t.is(limit('datagrams kept'), limits.earlyDatagrams);
+  t.is(limit('bytes of those in a session') * 2 ** 20, limits.earlyDatagramBytes);
+  t.is(limit('bytes of DATAGRAM frames'), limits.datagramBacklogBytes);
   t.is(limit('requests of the far end'), limits.pendingRequests);
   t.is(limit('control frames') * 2 ** 20, limits.controlBacklogBytes);
   t.is(limit('`message`'), limits.messageLength);

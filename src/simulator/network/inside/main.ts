@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import type { Socket as DatagramSocket } from 'node:dgram';
+import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { writeFileSync } from 'node:fs';
 import { connect, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -15,12 +15,15 @@ import { endProcessesIn, networkOf } from './survivors.ts';
 
 /**
  * The helper inside the private network: the first process in its namespaces, started by kpctl through unshare(1). It
- * sets the network up, hands the listening sockets to kpctl, starts COMMAND, and is idle from then on but for new
- * connections into the network. It outlives a killed kpctl (its IPC channel closes) long enough to end COMMAND.
+ * sets the network up, hands the listening sockets to kpctl, starts COMMAND, and is idle from then on but for COMMAND's datagrams and for
+ * new connections into the network. It outlives a killed kpctl (its IPC channel closes) long enough to end COMMAND.
  *
- * Descriptors 0 and 1 are COMMAND's; 2 is a pipe to kpctl, for what goes wrong here; 4 is COMMAND's stderr.
+ * Descriptors 0 and 1 are COMMAND's; 2 is a pipe to kpctl, for what goes wrong here; 4 is COMMAND's stderr; 5 is a pipe to kpctl for datagrams.
  */
 const commandStderr = 4;
+const datagramPipe = 5;
+/** Asked for; the kernel gives as much as net.core.rmem_max allows. */
+const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 /** How long what runs inside has between SIGTERM and SIGKILL, in milliseconds. */
 const endGrace = 2000;
 
@@ -42,7 +45,10 @@ async function prepare(request: Extract<ToInside, { type: 'set-up' }>): Promise<
     const { ip, nft } = request.programs;
     const rules = run(nft, ['-f', '-'], captureRules(request));
     const device = run(ip, ['-batch', '-'], interfaceBatch(request));
+    // Loaded while those two work.
+    const datagrams = import('./datagrams.ts');
     // A rejection is reported by its own step below.
+    datagrams.catch(() => undefined);
     rules.catch(() => undefined);
     device.catch(() => undefined);
     step = 'files';
@@ -54,6 +60,7 @@ async function prepare(request: Extract<ToInside, { type: 'set-up' }>): Promise<
     step = 'rules';
     await rules;
     step = 'listeners';
+    (await datagrams).carryDatagrams({ ipv6: request.ipv6, descriptor: datagramPipe });
     await openListeners({ ipv6: request.ipv6, handOver: (purpose, listener) => send({ type: 'listener', purpose }, listener) });
     await send({ type: 'ready' });
   } catch (error) {
@@ -98,6 +105,15 @@ function connectFor({ id, address, port }: Extract<ToInside, { type: 'connect' }
   socket.pause();
   socket.on('connect', () => void send({ type: 'connected', id }, socket));
   socket.on('error', (error) => void send({ type: 'not-connected', id, code: systemCode(error) ?? 'UNKNOWN' }));
+}
+
+/** Opens a UDP socket in this network and hands it over, bound to the address from which nothing is captured. */
+function datagramsFor({ id }: Extract<ToInside, { type: 'open-datagrams' }>): void {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: RECEIVE_BUFFER_BYTES });
+  socket.on('error', (error) => void send({ type: 'not-connected', id, code: systemCode(error) ?? 'UNKNOWN' }));
+  socket.bind({ address: addresses.entry, exclusive: true }, () => {
+    void send({ type: 'datagrams', id }, socket).then(() => socket.close());
+  });
 }
 
 async function listRefused(id: number): Promise<void> {
@@ -156,6 +172,9 @@ function onMessage(message: unknown): void {
       break;
     case 'connect':
       connectFor(message);
+      break;
+    case 'open-datagrams':
+      datagramsFor(message);
       break;
     case 'signal':
       void forwardSignal(message.name);

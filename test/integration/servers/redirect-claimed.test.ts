@@ -1,0 +1,3 @@
+import { testServers } from './arrangement.ts';
+
+testServers({ mode: 'redirect', claimed: true });
