@@ -1,13 +1,13 @@
 import { ProtocolError } from './errors.ts';
-import { END, FIRST_SKIPPABLE_TYPE, FrameType, HEADER_BYTES, limits } from './frames.ts';
+import { FIRST_SKIPPABLE_TYPE, FrameType, HEADER_BYTES, limits } from './frames.ts';
 
 /** Receives what a `FrameDecoder` finds. */
 export interface FrameReceiver {
   /**
-   * A piece of a DATA frame's payload: a slice of what was pushed, the receiver's to keep. `end`: the frame had END and
-   * this is its last piece (possibly empty).
+   * A piece of a DATA frame's payload: a slice of what was pushed, the receiver's to keep. `flags`: those of the frame with its last
+   * piece (possibly empty), 0 with those before.
    */
-  data(stream: number, slice: Buffer, end: boolean): void;
+  data(stream: number, slice: Buffer, flags: number): void;
   /** Any other frame, complete. The payload may share memory with what was pushed. */
   frame(type: number, flags: number, stream: number, payload: Buffer): void;
 }
@@ -89,7 +89,7 @@ export class FrameDecoder {
     const complete = this.#missing === 0;
     if (complete) this.#missing = -1;
     if (this.#type === FrameType.data) {
-      this.#receiver.data(this.#stream, chunk.subarray(offset, next), complete && (this.#flags & END) !== 0);
+      this.#receiver.data(this.#stream, chunk.subarray(offset, next), complete ? this.#flags : 0);
     } else if (this.#type < FIRST_SKIPPABLE_TYPE) this.#gather(chunk, offset, next, complete);
     return next;
   }

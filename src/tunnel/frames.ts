@@ -33,6 +33,8 @@ export const FIRST_SKIPPABLE_TYPE = 0x80;
 
 /** Flag of DATA: the sender's half of the stream ends after this payload. */
 export const END = 0x01;
+/** Flag of DATA: with this payload the sender has used up its credit. */
+export const EXHAUSTED = 0x02;
 
 /** The features that this code knows; in force is what both ends name in their HELLO. */
 export const features = ['datagrams'] as const;
@@ -69,6 +71,10 @@ export const limits = {
   datagramBacklogBytes: 128 * 1024,
   /** Credit of one stream: no more than this may be outstanding. */
   creditBytes: 0x7fff_ffff,
+  /** The largest that a stream's window grows to: what 100 ms at 1 Gbit/s need, and more. */
+  windowBytes: 16 * 1024 * 1024,
+  /** What all windows of a session may grow by together. */
+  windowGrowthBytes: 32 * 1024 * 1024,
   /** Characters of a message that explains a refusal, an error or a goodbye. */
   messageLength: 1024,
 } as const;

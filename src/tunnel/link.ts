@@ -16,7 +16,7 @@ const BATCH_BYTES = 256 * 1024;
 /** What a link carries frames for: the session. */
 export interface LinkOwner {
   /** A piece of DATA (see FrameReceiver). May throw ProtocolError. */
-  data(stream: number, slice: Buffer, end: boolean): void;
+  data(stream: number, slice: Buffer, flags: number): void;
   /** Another frame of the session. May throw ProtocolError. */
   frame(type: number, stream: number, payload: Buffer): void;
   /** One UDP datagram. May throw ProtocolError. */
@@ -54,7 +54,7 @@ export class Link {
     this.#duplex = duplex;
     this.#owner = owner;
     this.#decoder = new FrameDecoder({
-      data: (stream, slice, end) => this.#data(stream, slice, end),
+      data: (stream, slice, flags) => this.#data(stream, slice, flags),
       frame: (type, _flags, stream, payload) => this.#frame(type, stream, payload),
     });
     this.#liveness = new Liveness(times, {
@@ -157,8 +157,8 @@ export class Link {
     }
   }
 
-  #data(stream: number, slice: Buffer, end: boolean): void {
-    if (this.#state === 'open') this.#owner.data(stream, slice, end);
+  #data(stream: number, slice: Buffer, flags: number): void {
+    if (this.#state === 'open') this.#owner.data(stream, slice, flags);
   }
 
   #frame(type: number, stream: number, payload: Buffer): void {

@@ -12,6 +12,7 @@ import type { MuxSettings } from './mux-settings.ts';
 import { decodeOpen, decodeRefusal, encodeOpen, encodeRefusal, type Refusal } from './open-messages.ts';
 import { Numbers } from './numbers.ts';
 import { MuxStream, type StreamHost } from './stream.ts';
+import { ReceiveWindows } from './receive-window.ts';
 import { Turns } from './turns.ts';
 import type {
   DatagramCounters,
@@ -36,7 +37,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
   readonly #calls: Calls;
   readonly #numbers: Numbers;
   readonly #associations: Associations;
-  readonly #window: number;
+  readonly #windows: ReceiveWindows;
   readonly #peerWindow: number;
   readonly #resolveEnded: (end: SessionEnd) => void;
   readonly #streams = new Map<number, MuxStream>();
@@ -52,7 +53,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
     this.id = settings.id;
     this.peer = peerOf(received.hello);
     this.#handlers = handlers;
-    this.#window = settings.window;
+    this.#windows = new ReceiveWindows(settings.window);
     this.#peerWindow = received.hello.window;
     this.#numbers = new Numbers(settings.side);
     const { promise, resolve } = Promise.withResolvers<SessionEnd>();
@@ -122,9 +123,9 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
 
   // What the link calls.
 
-  data(id: number, slice: Buffer, end: boolean): void {
+  data(id: number, slice: Buffer, flags: number): void {
     const stream = this.#streams.get(id);
-    if (stream !== undefined) stream.receivedData(slice, end);
+    if (stream !== undefined) stream.receivedData(slice, flags);
     else this.#checkAnswered(id, 'DATA');
   }
 
@@ -210,7 +211,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
   // What incoming streams call.
 
   accepted(incoming: PendingIncoming): TunnelStream {
-    const stream = new MuxStream(incoming.id, this, this.#peerWindow, this.#window);
+    const stream = new MuxStream(incoming.id, this, this.#peerWindow, this.#windows.open());
     if (this.#incoming.delete(incoming.id)) {
       this.#streams.set(incoming.id, stream);
       this.#link.send(FrameType.accept, incoming.id, NO_PAYLOAD);
@@ -259,7 +260,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
       pending.refused(new OpenError(errorClass, message));
       return;
     }
-    const stream = new MuxStream(id, this, this.#peerWindow, this.#window);
+    const stream = new MuxStream(id, this, this.#peerWindow, this.#windows.open());
     this.#streams.set(id, stream);
     pending.accepted(stream);
   }

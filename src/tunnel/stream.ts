@@ -1,7 +1,8 @@
 import { ByteQueue } from './byte-queue.ts';
 import { ProtocolError } from './errors.ts';
 import type { FrameBatch } from './frame-batch.ts';
-import { END, FrameType, limits } from './frames.ts';
+import { END, EXHAUSTED, FrameType, limits } from './frames.ts';
+import type { ReceiveWindow } from './receive-window.ts';
 import type { StreamResetReason, StreamSink, TunnelStream } from './types.ts';
 
 /** `write` answers false once this much of a stream waits for its turn. */
@@ -30,28 +31,23 @@ export class MuxStream implements TunnelStream {
   /** Whether it stands in the session's line; kept by the session. */
   inLine = false;
   readonly #host: StreamHost;
-  readonly #window: number;
+  readonly #window: ReceiveWindow;
   readonly #queue = new ByteQueue();
   #sending: Half = 'open';
   #receiving: Half = 'open';
   /** Bytes that the far end allows us to send. */
   #credit: number;
-  /** Bytes that we allow the far end to send. */
-  #allowed: number;
-  /** Bytes that were consumed and not given back yet. */
-  #unreturned = 0;
   #wantsDrain = false;
   #sink: StreamSink | undefined;
   /** What came before the sink was attached. */
   #early: ByteQueue | undefined;
   #earlyReset: StreamResetReason | undefined;
 
-  /** `credit`: what the far end's HELLO grants every stream; `window`: what ours does. */
-  constructor(id: number, host: StreamHost, credit: number, window: number) {
+  /** `credit`: what the far end's HELLO grants every stream; `window`: what we grant this one. */
+  constructor(id: number, host: StreamHost, credit: number, window: ReceiveWindow) {
     this.id = id;
     this.#host = host;
     this.#credit = credit;
-    this.#allowed = window;
     this.#window = window;
   }
 
@@ -99,13 +95,9 @@ export class MuxStream implements TunnelStream {
   }
 
   consumed(bytes: number): void {
-    this.#unreturned += bytes;
-    // Half a window at once: few frames, and the sender does not run dry for as long as the other half lasts.
-    if (this.#unreturned * 2 < this.#window || this.#receiving !== 'open') return;
-    const returned = this.#unreturned;
-    this.#unreturned = 0;
-    this.#allowed += returned;
-    this.#host.sendCredit(this, returned);
+    if (this.#receiving !== 'open') return;
+    const returned = this.#window.consumed(bytes);
+    if (returned > 0) this.#host.sendCredit(this, returned);
   }
 
   /** Writes one DATA frame; only when `sendable`. */
@@ -113,12 +105,12 @@ export class MuxStream implements TunnelStream {
     const queue = this.#queue;
     const length = Math.min(queue.bytes, this.#credit, limits.dataBytes);
     const last = this.#sending === 'ending' && length === queue.bytes;
-    batch.header(FrameType.data, last ? END : 0, this.id, length);
-    queue.shift(length, (piece) => batch.append(piece));
     this.#credit -= length;
+    batch.header(FrameType.data, last ? END : this.#credit === 0 ? EXHAUSTED : 0, this.id, length);
+    queue.shift(length, (piece) => batch.append(piece));
     if (!last) return;
     this.#sending = 'ended';
-    if (this.#isFinished()) this.#host.finished(this);
+    if (this.#isFinished()) this.#done();
   }
 
   /** Tells the sink that it may write. */
@@ -129,20 +121,24 @@ export class MuxStream implements TunnelStream {
   }
 
   /** A piece of DATA arrived. Throws ProtocolError when it is more than the credit, or behind the end. */
-  receivedData(slice: Buffer, end: boolean): void {
+  receivedData(slice: Buffer, flags: number): void {
     if (this.#receiving !== 'open') throw new ProtocolError(`data on stream ${this.id} after its end`);
-    if (slice.length > this.#allowed) throw new ProtocolError(`more data on stream ${this.id} than its credit`);
-    this.#allowed -= slice.length;
+    if (!this.#window.received(slice.length)) throw new ProtocolError(`more data on stream ${this.id} than its credit`);
     if (slice.length > 0) {
       if (this.#sink === undefined) (this.#early ??= new ByteQueue()).push(slice);
       else this.#sink.data(slice);
     }
     // The sink may have reset the stream while it took the data.
-    if (!end || this.#isFinished()) return;
+    if (flags === 0 || this.#isFinished()) return;
+    if ((flags & EXHAUSTED) !== 0) {
+      const growth = this.#window.exhausted();
+      if (growth > 0) this.#host.sendCredit(this, growth);
+    }
+    if ((flags & END) === 0) return;
     this.#receiving = 'ended';
     const finished = this.#isFinished();
     this.#sink?.end();
-    if (finished) this.#host.finished(this);
+    if (finished) this.#done();
   }
 
   receivedCredit(bytes: number): void {
@@ -168,6 +164,11 @@ export class MuxStream implements TunnelStream {
     this.#receiving = 'ended';
     this.#queue.clear();
     this.#early = undefined;
+    this.#done();
+  }
+
+  #done(): void {
+    this.#window.release();
     this.#host.finished(this);
   }
 }

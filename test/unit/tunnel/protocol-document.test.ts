@@ -22,6 +22,8 @@ test('docs/protocol.md gives the limits that the code has', (t) => {
   t.is(limit('datagrams kept'), limits.earlyDatagrams);
   t.is(limit('bytes of those in a session') * 2 ** 20, limits.earlyDatagramBytes);
   t.is(limit('bytes of DATAGRAM frames'), limits.datagramBacklogBytes);
+  t.is(limit("a stream's window") * 2 ** 20, limits.windowBytes);
+  t.is(limit('growth of all windows') * 2 ** 20, limits.windowGrowthBytes);
   t.is(limit('requests of the far end'), limits.pendingRequests);
   t.is(limit('control frames') * 2 ** 20, limits.controlBacklogBytes);
   t.is(limit('`message`'), limits.messageLength);
