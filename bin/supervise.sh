@@ -8,7 +8,7 @@
 #   KPEERING_RESTARTS   set for kpeering: how often it has been started again
 #
 # A pod is not Ready while a container of it is not running, and the kubelet waits 10 s and more before it starts one for
-# the second time. So a kpeering that dies (a bug, SIGKILL, out of memory) is replaced here, at once and without the kubelet's
+# the second time. So a kpeering that dies (a bug, SIGKILL) is replaced here, at once and without the kubelet's
 # noticing; one that has lived for less than 10 s after 0, 0.1, 0.5, 1, 2 and then always 5 s. Not replaced: one that ended
 # by itself (0), that was used wrongly (2) or could not be started (126, 127), and any once SIGTERM or SIGINT has come.
 # Both are passed on as SIGTERM; then this waits for kpeering's end, and ends with its exit code.

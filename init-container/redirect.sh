@@ -226,6 +226,8 @@ clean() {
   fi
   removed=
   clean_others none
+  # Who may not look finds nothing.
+  [ -n "$removed" ] || may_administer || fail "cannot look for rules ($(likely_cause ''))"
   routes_clean
   remove_rules_file
   if [ -z "$removed$changed_routes$changed_file" ]; then say 'nothing to remove'; elif [ -z "$dry_run" ]; then say 'removed'; fi

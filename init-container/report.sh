@@ -107,6 +107,8 @@ rules_json() {
     fi
     printf '  "tcp": %s,\n  "udp": %s,\n' "$tcp" "$(listeners $inbound_udp | json_map)"
     printf '  "except": %s,\n  "outbound": %s,\n' "$(json_list $except)" "$(json_list $outbound)"
+    printf '  "exceptOutbound": %s,\n  "networks": %s,\n' "$(json_list $except_outbound)" "$(json_list $networks $networks6)"
+    printf '  "exceptNetworks": %s,\n' "$(json_list $except_networks $except_networks6)"
     printf '  "dns": %s,\n  "keepSource": %s,\n' "$(boolean "$dns")" "$(boolean "$keep_source")"
     printf '  "families": %s,\n' "$(json_list ipv4 ${ipv6:+ipv6})"
     printf '  "aliases": %s\n}' "$(printf '%s\n' $aliases | sed '/^$/d; s/:/ /' | json_map)"

@@ -1,4 +1,4 @@
-import { capturedPort, capturesOutbound, type CapturedPort, type Rules } from '../interceptor/rules-file.ts';
+import { capturedPort, capturesOutbound, matchesEntry, type CapturedPort, type Rules } from '../interceptor/rules-file.ts';
 import type { SwitchedInterceptor } from '../interceptor/types.ts';
 import { messageOf, systemCode } from '../platform/errors.ts';
 import type { Logger } from '../platform/log.ts';
@@ -54,10 +54,13 @@ export class Captures {
       throw notCaptured(`${nameOf(target)} is not captured in this pod; captured: ${captured.join(', ') || 'none'} (${variable})`, details);
     }
     if (protocol === 'udp') throw notCaptured("the pod's own UDP is not captured", details);
-    if (capturesOutbound(rules, port)) return;
+    if (capturesOutbound(rules, { address, port })) return;
     const captured = rules.outbound.join(', ') || 'none';
+    const excluded = rules.outbound.some((entry) => matchesEntry(entry, port))
+      ? '; it is left out by KPEERING_OUTBOUND_CIDRS, KPEERING_EXCLUDE_OUTBOUND_PORTS, KPEERING_EXCLUDE_OUTBOUND_CIDRS or KPEERING_DNS'
+      : '';
     throw notCaptured(
-      `calls from this pod to ${nameOf(target)} are not captured; captured: ${captured} (KPEERING_OUTBOUND_PORTS)`,
+      `calls from this pod to ${nameOf(target)} are not captured; captured: ${captured} (KPEERING_OUTBOUND_PORTS)${excluded}`,
       details,
     );
   }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { writeSync } from 'node:fs';
 import { z } from 'zod';
 import type { AbortOptions } from '../platform/abort.ts';
 import { Failure, messageOf, systemCode } from '../platform/errors.ts';
@@ -104,7 +105,7 @@ async function runPlugin(exec: ExecConfig, info: string, interactive: boolean): 
       if (output.length > MAX_OUTPUT) child.kill();
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      process.stderr.write(text);
+      tell(text);
       complaint = (complaint + text).slice(-MAX_ERROR_OUTPUT);
     });
     child.on('error', (error) => {
@@ -116,6 +117,15 @@ async function runPlugin(exec: ExecConfig, info: string, interactive: boolean): 
       else reject(pluginFailure(exec, complaint.trim() || (signal === null ? `it ended with code ${code}` : `it was ended by ${signal}`)));
     });
   });
+}
+
+/** Not by `process.stderr`, which would make a pipe non-blocking, also for the command that `kpctl run` shares it with. */
+function tell(text: string): void {
+  try {
+    writeSync(2, text);
+  } catch {
+    // nobody takes it
+  }
 }
 
 function readCredential(exec: ExecConfig, output: string): Cached {

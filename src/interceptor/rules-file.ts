@@ -1,3 +1,4 @@
+import { BlockList, isIP, isIPv6 } from 'node:net';
 import type { Endpoint } from '../tunnel/types.ts';
 
 /**
@@ -20,6 +21,12 @@ export interface Rules {
   readonly except: readonly string[];
   /** Captured outbound TCP ports: entries or `*`; empty: none. */
   readonly outbound: readonly string[];
+  /** Entries of outbound ports that are not captured all the same. */
+  readonly exceptOutbound: readonly string[];
+  /** Networks (`10.0.0.0/8`) and addresses: only calls to these are captured; empty: to all. */
+  readonly networks: readonly string[];
+  /** Networks and addresses to which no call is captured. */
+  readonly exceptNetworks: readonly string[];
   /** Whether the pod's DNS is sent to us. */
   readonly dns: boolean;
   /** Whether the app may see the caller's own address for flows that pass through us. */
@@ -44,12 +51,17 @@ export function assumedRules(inbound: number, reason: string): Rules {
     udp: {},
     except: [],
     outbound: [],
+    exceptOutbound: [],
+    networks: [],
+    exceptNetworks: [],
     dns: false,
     keepSource: false,
     families: ['ipv4', 'ipv6'],
     aliases: {},
   };
 }
+
+const DNS_PORT = 53;
 
 /** The entry that means every port. */
 const ALL_PORTS = '*';
@@ -73,6 +85,9 @@ export function parseRules(text: string): Rules {
     udp: ports(value, 'udp', isEntry),
     except: entries(value, 'except'),
     outbound: entries(value, 'outbound'),
+    exceptOutbound: value['exceptOutbound'] === undefined ? [] : entries(value, 'exceptOutbound'),
+    networks: networks(value, 'networks'),
+    exceptNetworks: networks(value, 'exceptNetworks'),
     dns: flag(value, 'dns'),
     keepSource: flag(value, 'keepSource'),
     families: list(value, 'families').filter((family) => family === 'ipv4' || family === 'ipv6'),
@@ -91,9 +106,25 @@ export function capturedPort(rules: Rules, protocol: 'tcp' | 'udp', port: number
   return first === undefined ? undefined : { entry: first[0], listener: first[1] };
 }
 
-/** Whether the pod's own connections to `port` of another address are captured. */
-export function capturesOutbound(rules: Rules, port: number): boolean {
-  return rules.outbound.some((entry) => matchesEntry(entry, port));
+/** Whether the pod's own connections to `port` of another pod or machine come here. */
+export function capturesOutbound(rules: Rules, { address, port }: Endpoint): boolean {
+  const matches = (entry: string): boolean => matchesEntry(entry, port);
+  if (!rules.outbound.some(matches) || rules.exceptOutbound.some(matches)) return false;
+  // Those go to our resolver.
+  if (rules.dns && port === DNS_PORT) return false;
+  if (contain(rules.exceptNetworks, address)) return false;
+  return rules.networks.length === 0 || contain(rules.networks, address);
+}
+
+function contain(given: readonly string[], address: string): boolean {
+  const six = isIPv6(address);
+  const list = new BlockList();
+  for (const network of given) {
+    const [base = '', prefix] = network.split('/');
+    // Of one family only: to BlockList an IPv4 address is in `::/0`, too.
+    if (isIPv6(base) === six) list.addSubnet(base, prefix === undefined ? (six ? 128 : 32) : Number(prefix), six ? 'ipv6' : 'ipv4');
+  }
+  return list.check(address, six ? 'ipv6' : 'ipv4');
 }
 
 /** Whether `port` is one of `8080`, `8000-8080` or `*`. */
@@ -144,6 +175,18 @@ function entries(from: Json, name: string): readonly string[] {
   return list(from, name).map((entry) => {
     if (typeof entry !== 'string' || !isEntry(entry)) throw new Error(`"${name}" has ${JSON.stringify(entry)}, which is no port`);
     return entry;
+  });
+}
+
+/** Absent in files of before they were told. */
+function networks(from: Json, name: string): readonly string[] {
+  if (from[name] === undefined) return [];
+  return list(from, name).map((network) => {
+    const [, base = '', prefix = '0'] = (typeof network === 'string' ? /^([^/]+)(?:\/(\d{1,3}))?$/u.exec(network) : null) ?? [];
+    const family = isIP(base);
+    if (typeof network !== 'string' || family === 0 || Number(prefix) > (family === 6 ? 128 : 32))
+      throw new Error(`"${name}" has ${JSON.stringify(network)}, which is no network`);
+    return network;
   });
 }
 

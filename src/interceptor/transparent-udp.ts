@@ -55,7 +55,7 @@ export class TransparentUdpListener implements SwitchedInterceptor {
     return this.#sockets !== undefined;
   }
 
-  /** Answers that were dropped: too large for the way, or too many at once. */
+  /** Answers that were dropped: too large for the way, too many at once, or to nobody's port. */
   get unsent(): number {
     return this.#unsent;
   }
@@ -63,7 +63,8 @@ export class TransparentUdpListener implements SwitchedInterceptor {
   /** Sends an answer. False: it was dropped, and counted. */
   send(payload: Buffer, to: Endpoint): boolean {
     const { socket } = this.#sockets?.find(({ six }) => six === isIPv6(to.address)) ?? {};
-    if (socket === undefined || socket.getSendQueueSize() > SEND_QUEUE_BYTES) {
+    // Who sends from port 0 waits for no answer (RFC 768), and Node throws when it is asked to send there.
+    if (to.port === 0 || socket === undefined || socket.getSendQueueSize() > SEND_QUEUE_BYTES) {
       this.#unsent += 1;
       return false;
     }

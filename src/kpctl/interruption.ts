@@ -18,6 +18,11 @@ export class Interruption implements Disposable {
     return this.#controller.signal;
   }
 
+  /** Whether one has been heard. */
+  get interrupted(): boolean {
+    return this.#controller.signal.aborted;
+  }
+
   /** Hands the signals to `run`, which passes them on to its command. Answers the function that gives up listening. */
   handOver(listener: (signal: NodeJS.Signals) => void): () => void {
     for (const signal of Interruption.#signals) process.off(signal, this.#listener).on(signal, listener);

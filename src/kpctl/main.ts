@@ -11,7 +11,7 @@ import { runCommand } from './commands/run.ts';
 import { statusCommand } from './commands/status.ts';
 import { versionCommand } from './commands/version.ts';
 import { Interruption } from './interruption.ts';
-import { standardTerminal } from './terminal.ts';
+import { printable, standardTerminal } from './terminal.ts';
 
 /** The edge of kpctl: the only place that ends the process, hears signals and turns errors into words. */
 async function main(): Promise<number> {
@@ -39,7 +39,8 @@ async function main(): Promise<number> {
   try {
     await program.parseAsync();
   } catch (error) {
-    return report(error);
+    // What was given up because of Ctrl-C did not fail.
+    return interruption.interrupted ? ExitCode.interrupted : report(error);
   }
   return exitCode;
 }
@@ -63,7 +64,7 @@ function report(error: unknown): number {
     return isRun ? ExitCode.kpctlFailed : ExitCode.usage;
   }
   if (error instanceof Failure) {
-    process.stderr.write(`kpctl: ${error.format()}\n`);
+    process.stderr.write(`kpctl: ${printable(error.format())}\n`);
     return isRun && error.exitCode <= ExitCode.usage ? ExitCode.kpctlFailed : error.exitCode;
   }
   createLogger('kpctl').error({ err: error }, 'a bug in kpctl: please report it');

@@ -21,9 +21,17 @@ export interface Terminal {
 /** The process's own stdout and stderr. */
 export const standardTerminal: Terminal = {
   result: (line) => void process.stdout.write(`${line}\n`),
-  progress: (line) => writeToStandardError(`${line}\n`),
-  warn: (line) => writeToStandardError(`kpctl: warning: ${line}\n`),
+  progress: (line) => writeToStandardError(`${printable(line)}\n`),
+  warn: (line) => writeToStandardError(`kpctl: warning: ${printable(line)}\n`),
 };
+
+/**
+ * Text with what others have said in it (who holds a claim, why a pod refused) as a terminal may be given it: without control characters
+ * but line breaks, and without those that change the direction of the text.
+ */
+export function printable(text: string): string {
+  return text.replaceAll(/[^\P{Cc}\n\t]|[\u{202a}-\u{202e}\u{2066}-\u{2069}]/gu, '\u{fffd}');
+}
 
 /**
  * Written without `process.stderr`, which would make a pipe non-blocking (O_NONBLOCK is of the open file, not of the
@@ -54,8 +62,9 @@ export function printEvent(terminal: Terminal, format: OutputFormat, event: obje
 
 /** Columns padded to the widest cell, two spaces between them, as kubectl prints tables. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const widths = header.map((name, column) => Math.max(name.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  return [header, ...rows].map((row) =>
+  const cells = [header, ...rows].map((row) => row.map((cell) => printable(cell).replaceAll('\n', ' ')));
+  const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
+  return cells.map((row) =>
     row
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')

@@ -36,7 +36,7 @@ export class OutboundCapture implements Closeable {
           host,
           port,
           onFlow: (flow) => onFlow({ ...flow, outbound: true }),
-          isOwn: (destination, source) => isOwn(destination) || ownCalls.has(source, log),
+          isOwn: (destination, source) => isOwn(destination) || ownCalls.has(source, destination, log),
           counters,
           log,
         });
@@ -65,33 +65,33 @@ async function closeAll(interceptors: readonly RedirectInterceptor[]): Promise<v
 
 /**
  * The sockets by which we pass the pod's calls on. The rules know our calls by our group or mark; where they do not (a sidecar that runs
- * as another group), each call of ours would be captured again, and passed on again: such a one is known by its port, and reset.
+ * as another group), each call of ours would be captured again, and passed on again: such a one is known by both its ends, and reset.
+ * Its source alone would not do: the kernel gives a port that one of our calls has to calls of the app as well, if they go elsewhere.
  */
 export class OwnCalls {
-  readonly #connecting = new Set<Socket>();
-  readonly #connected = new Map<number, Socket>();
+  readonly #connecting = new Map<Socket, Endpoint>();
+  readonly #connected = new Map<string, Socket>();
   #reported = false;
 
-  add(socket: Socket): void {
-    this.#connecting.add(socket);
-    let port: number | undefined;
+  /** A socket that is about to be connected to `destination`. */
+  add(socket: Socket, destination: Endpoint): void {
+    this.#connecting.set(socket, destination);
+    let key: string | undefined;
     socket.once('connect', () => {
       this.#connecting.delete(socket);
-      port = socket.localPort;
-      if (port !== undefined) this.#connected.set(port, socket);
+      key = keyOf(socket, destination);
+      this.#connected.set(key, socket);
     });
     socket.once('close', () => {
       this.#connecting.delete(socket);
-      if (port !== undefined && this.#connected.get(port) === socket) this.#connected.delete(port);
+      if (key !== undefined && this.#connected.get(key) === socket) this.#connected.delete(key);
     });
   }
 
-  /** Whether a captured flow comes from one of them. */
-  has(source: Endpoint, log: Logger): boolean {
-    const connected = this.#connected.get(source.port);
-    const own =
-      (connected !== undefined && connected.localAddress === source.address) ||
-      [...this.#connecting].some((socket) => socket.localPort === source.port && socket.localAddress === source.address);
+  /** Whether a captured flow is one of them. */
+  has(source: Endpoint, destination: Endpoint, log: Logger): boolean {
+    const key = keyOf({ localAddress: source.address, localPort: source.port }, destination);
+    const own = this.#connected.has(key) || [...this.#connecting].some(([socket, to]) => keyOf(socket, to) === key);
     if (own && !this.#reported) {
       this.#reported = true;
       log.error(
@@ -100,4 +100,8 @@ export class OwnCalls {
     }
     return own;
   }
+}
+
+function keyOf({ localAddress, localPort }: Pick<Socket, 'localAddress' | 'localPort'>, { address, port }: Endpoint): string {
+  return `${localPort} ${port} ${localAddress} ${address}`;
 }

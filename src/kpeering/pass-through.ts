@@ -3,7 +3,7 @@ import { repeatEnd } from '../claims/flow-router.ts';
 import { DialError, dialTcp, type DialOptions } from '../forwarder/dial.ts';
 import { spliceSockets } from '../forwarder/splice.ts';
 import type { Flow } from '../interceptor/types.ts';
-import { systemCode } from '../platform/errors.ts';
+import { messageOf, systemCode } from '../platform/errors.ts';
 import type { Logger } from '../platform/log.ts';
 import { hasTcpConnection } from '../platform/socket-diagnostics.ts';
 import type { Endpoint } from '../tunnel/types.ts';
@@ -49,8 +49,8 @@ export async function passThrough(flow: Flow, options: PassThroughOptions): Prom
   try {
     app = await dialOnwards(flow, options, abandoned.signal);
   } catch (error) {
-    if (error instanceof DialError && error.errorClass !== 'refused')
-      options.log.warn({ destination, reason: error.message }, 'the destination of a flow could not be reached');
+    const expected = abandoned.signal.aborted || (error instanceof DialError && error.errorClass === 'refused');
+    if (!expected) options.log.warn({ destination, reason: messageOf(error) }, 'the destination of a flow could not be reached');
     socket.resetAndDestroy();
     return;
   } finally {
@@ -89,13 +89,22 @@ async function dialOnwards({ destination, source }: Flow, options: PassThroughOp
 async function dialAsCaller(destination: Endpoint, address: string, options: DialOptions): Promise<Socket> {
   for (let attempt = 1; ; attempt += 1) {
     const localPort = FIRST_CALLER_PORT + Math.floor(Math.random() * (FIRST_EPHEMERAL_PORT - FIRST_CALLER_PORT));
-    if (attempt < ATTEMPTS && hasTcpConnection(destination, { address, port: localPort })) continue;
+    if (attempt < ATTEMPTS && isInUse(destination, { address, port: localPort })) continue;
     try {
       return await dialTcp(destination, { ...options, localAddress: address, localPort, foreignSource: true });
     } catch (error) {
       const code = error instanceof DialError ? systemCode(error.cause) : undefined;
       if (attempt >= ATTEMPTS || (code !== 'EADDRINUSE' && code !== 'EADDRNOTAVAIL')) throw error;
     }
+  }
+}
+
+function isInUse(destination: Endpoint, source: Endpoint): boolean {
+  try {
+    return hasTcpConnection(destination, source);
+  } catch {
+    // The kernel does not tell of its connections (no tcp_diag). bind(2) and connect(2) refuse most of those that are.
+    return false;
   }
 }
 

@@ -45,6 +45,11 @@ export class Proof {
   /** Answers a captured connection to the port of the proof. */
   answer({ socket }: Flow): void {
     socket.on('error', ignored);
+    if (this.#token === undefined) {
+      // It was on its way here when the proof was over.
+      socket.resetAndDestroy();
+      return;
+    }
     const body = `${this.#token}\n`;
     const head = ['HTTP/1.0 200 OK', 'Content-Type: text/plain', `Content-Length: ${body.length}`, 'Connection: close'];
     const timer = setTimeout(() => socket.resetAndDestroy(), ANSWER_MILLISECONDS).unref();

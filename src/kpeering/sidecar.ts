@@ -253,7 +253,7 @@ export class Sidecar implements Role {
       source,
       log: this.#options.log,
       ...(mark === undefined ? {} : { mark }),
-      ...(flow.outbound === true ? { onSocket: (socket) => this.#ownCalls.add(socket) } : {}),
+      ...(flow.outbound === true ? { onSocket: (socket) => this.#ownCalls.add(socket, flow.destination) } : {}),
     });
   }
 

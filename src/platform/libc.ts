@@ -72,10 +72,10 @@ export function getSocketOption(fd: number, level: number, option: number, size:
   return value.subarray(0, length[0] ?? 0);
 }
 
-/** Sets a socket option whose value is an int (setsockopt(2)). Throws an Error with `errno`. */
+/** Sets a socket option whose value is an int, or 32 bits as a mark is (setsockopt(2)). Throws an Error with `errno`. */
 export function setSocketOption(fd: number, level: number, option: number, value: number): void {
   const bytes = Buffer.alloc(4);
-  bytes.writeInt32LE(value);
+  bytes.writeInt32LE(value | 0);
   if (libc().setsockopt(fd, level, option, bytes, 4) !== 0) throw new SystemCallError('setsockopt', libc().errno());
 }
 

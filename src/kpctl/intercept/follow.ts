@@ -10,35 +10,45 @@ export interface FollowOptions {
   readonly cluster: Cluster;
   readonly workload: Workload;
   readonly ports: ResolvedPorts;
-  readonly interception: Interception;
+  readonly interception: Pick<Interception, 'has' | 'join'>;
   /** A sentence for the user: a new pod that cannot be taken in. */
   readonly warn: (line: string) => void;
+  /** When pods that could not be listed are listed again. Default 2 s. */
+  readonly retryMilliseconds?: number;
 }
 
 /** Changes of pods come in bursts: they are looked at together. */
 const SETTLE_MILLISECONDS = 200;
+const RETRY_MILLISECONDS = 2_000;
 
 /**
  * Takes pods that come later (a rollout, a scale-up, a replacement) into an interception once they are ready. Pods that
  * go leave it by themselves. Nothing to follow: a Service without a selector.
  */
 export function followPods(options: FollowOptions): Closeable {
-  const { cluster, workload, interception, ports, warn } = options;
+  const { cluster, workload, interception, ports, warn, retryMilliseconds = RETRY_MILLISECONDS } = options;
   const selection = podSelection(workload);
   if (selection === undefined) return { close: async () => {}, [Symbol.asyncDispose]: async () => {} };
   const watch = cluster.watch(podResource, selection);
+  /** Uids: a StatefulSet gives its names again. */
   const refused = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
 
   async function look(): Promise<void> {
     timer = undefined;
-    const found = await podsOf(cluster, workload).catch(() => []); // the next change, or the next look, has it
+    const found = await podsOf(cluster, workload).catch(() => undefined);
+    if (closed) return;
+    if (found === undefined) {
+      // The API server is away for a moment, and the pods may not change again.
+      timer ??= setTimeout(() => void look(), retryMilliseconds);
+      return;
+    }
     for (const pod of found) {
-      const { name } = pod.metadata;
-      if (closed || interception.has(name) || refused.has(name) || !isReady(pod)) continue;
+      const { name, uid = name } = pod.metadata;
+      if (interception.has(name) || refused.has(uid) || !isReady(pod)) continue;
       if (sidecarOf(pod) === undefined) {
-        refused.add(name);
+        refused.add(uid);
         warn(`new pod ${name} has no running kpeering sidecar: its callers are not intercepted`);
         continue;
       }
@@ -46,7 +56,7 @@ export function followPods(options: FollowOptions): Closeable {
         const [routes] = resolveRoutes(workload, [pod], ports.mappings).pods;
         if (routes !== undefined) interception.join(routes);
       } catch (error) {
-        refused.add(name);
+        refused.add(uid);
         warn(`new pod ${name}: ${messageOf(error)}`);
       }
     }

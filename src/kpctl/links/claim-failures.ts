@@ -63,14 +63,15 @@ function howToCapture(target: ClaimTarget, captured: NotCaptured | undefined): s
       ? `look at KPEERING_OUTBOUND_CIDRS and the KPEERING_EXCLUDE_OUTBOUND_ variables ${where}: ${shortTarget(target)} is left out there`
       : `add ${port} to KPEERING_OUTBOUND_PORTS ${where}, and wait for the rollout`;
   }
+  if (captured !== undefined && covers(captured[protocol], port)) {
+    return `take ${port} out of KPEERING_EXCLUDE_INBOUND_PORTS ${where}, and wait for the rollout`;
+  }
   if (protocol === 'udp') {
     const mode =
       captured?.mode === 'redirect' ? 'UDP needs KPEERING_MODE=tproxy (nft, and a kernel that takes tproxy rules): set it, and ' : '';
     return `${mode}add ${port} to KPEERING_INBOUND_UDP_PORTS ${where}, and wait for the rollout`;
   }
-  return captured !== undefined && covers(captured.tcp, port)
-    ? `take ${port} out of KPEERING_EXCLUDE_INBOUND_PORTS ${where}, and wait for the rollout`
-    : `add ${port} to KPEERING_INBOUND_PORTS ${where}, and wait for the rollout`;
+  return `add ${port} to KPEERING_INBOUND_PORTS ${where}, and wait for the rollout`;
 }
 
 function covers(entries: readonly string[], port: number): boolean {

@@ -112,7 +112,7 @@ export class ClaimUpkeep {
   }
 
   async #take(session: Session, target: ClaimTarget, as: Claimed): Promise<void> {
-    const { pod, onEvent, closing } = this.#options;
+    const { onEvent, closing } = this.#options;
     try {
       const answer = await request(session, target, { signal: closing });
       if (!this.#wanted.has(targetKey(target))) return await this.drop(target); // given up meanwhile
@@ -124,12 +124,16 @@ export class ClaimUpkeep {
       if (holder !== undefined) {
         onEvent({ kind: 'claim-taken', target, holder });
         void this.#takeWhenFree(session, target);
-      } else if (error instanceof RequestError && error.code !== 'lost') {
-        const cause = error.code === 'port-not-captured' ? claimFailure(pod, target, error).format() : error.message;
-        onEvent({ kind: 'claim-failed', target, cause });
-      }
-      // otherwise the session was lost again: its end starts the next round
+      } else this.#refused(target, error);
     }
+  }
+
+  #refused(target: ClaimTarget, error: unknown): void {
+    // Otherwise the session was lost again: its end starts the next round.
+    if (!(error instanceof RequestError) || error.code === 'lost') return;
+    const { pod, onEvent } = this.#options;
+    const cause = error.code === 'port-not-captured' ? claimFailure(pod, target, error).format() : error.message;
+    onEvent({ kind: 'claim-failed', target, cause });
   }
 
   async #takeWhenFree(session: Session, target: ClaimTarget): Promise<void> {
@@ -143,7 +147,9 @@ export class ClaimUpkeep {
         onEvent({ kind: 'claimed-again', target });
         return this.#taken(target, answer);
       } catch (error) {
-        if (holderOf(error) === undefined) return;
+        if (holderOf(error) !== undefined) continue;
+        if (!closing.aborted) this.#refused(target, error);
+        return;
       }
     }
   }

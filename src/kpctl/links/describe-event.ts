@@ -25,7 +25,7 @@ export function describeLinkEvent(pod: string, event: LinkEvent): string {
     case 'claim-taken':
       return `${pod}: ${targetLabel(event.target)} was claimed meanwhile by ${describeHolder(event.holder)}; waiting until it is free`;
     case 'claim-failed':
-      return `${pod}: ${targetLabel(event.target)} could not be claimed again: ${event.cause}`;
+      return `${pod}: ${targetLabel(event.target)} could not be claimed: ${event.cause}`;
     case 'gone':
       return `${pod}: the pod is gone`;
   }

@@ -39,12 +39,17 @@ export class Exit implements Closeable {
   async session(options: AbortOptions = {}): Promise<Session> {
     if (this.#link?.state.kind === 'up') return this.#link.state.session;
     const signal = deadline(PATIENCE_MILLISECONDS, options.signal);
-    while (true) {
-      await this.#replacement;
-      const session = await this.#link?.whenUp({ signal });
-      if (session !== undefined) return session;
-      signal.throwIfAborted();
-      if (this.#replacement === undefined) throw new Error('the tunnel was closed');
+    try {
+      while (true) {
+        if (this.#replacement !== undefined) await orAborted(this.#replacement, signal);
+        const session = await this.#link?.whenUp({ signal });
+        if (session !== undefined) return session;
+        signal.throwIfAborted();
+        if (this.#replacement === undefined) throw new Error('the tunnel was closed');
+      }
+    } catch (error) {
+      if (!signal.aborted || options.signal?.aborted === true) throw error;
+      throw new Error(`there is no tunnel to the cluster now, nor was there for ${PATIENCE_MILLISECONDS / 1000} s`, { cause: error });
     }
   }
 
@@ -81,5 +86,18 @@ export class Exit implements Closeable {
         await backoff.wait({ signal }).catch(() => undefined);
       }
     }
+  }
+}
+
+/** Resolves with the promise; rejects when the signal aborts before. */
+async function orAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    signal.throwIfAborted();
+    await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
   }
 }

@@ -86,7 +86,8 @@ export async function startDnsServer(options: DnsServerOptions): Promise<DnsServ
   function serveDatagrams(socket: DatagramSocket): void {
     datagramSockets.push(socket);
     const send = (reply: Buffer | undefined, remote: RemoteInfo): void => {
-      if (reply === undefined || stopping.signal.aborted) return;
+      // Who sends from port 0 wants no answer (RFC 768), and Node throws at it.
+      if (reply === undefined || stopping.signal.aborted || remote.port === 0) return;
       socket.send(reply, remote.port, remote.address, (error) => {
         if (error !== null) log.debug({ reason: messageOf(error), client: remote.address }, 'a DNS answer could not be sent');
       });

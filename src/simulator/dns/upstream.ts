@@ -181,11 +181,17 @@ function askByUdp({ server, port, patience, mark, signal }: Asking, message: Buf
     message.copy(answer, 0, 0, 2);
     resolve(answer);
   });
-  socket.connect(port, server, () => {
-    const fd = mark === undefined ? undefined : descriptorOf(socket);
-    if (fd !== undefined && mark !== undefined) setSocketOption(fd, SOL_SOCKET, SO_MARK, mark);
-    send();
+  socket.once('connect', () => {
+    try {
+      const fd = mark === undefined ? undefined : descriptorOf(socket);
+      if (fd !== undefined && mark !== undefined) setSocketOption(fd, SOL_SOCKET, SO_MARK, mark);
+      send();
+    } catch (error) {
+      reject(error);
+    }
   });
+  // Without a callback, which would be given the error of a server to which there is no route: so it is an `error` event.
+  socket.connect(port, server);
   return promise.finally(() => {
     clearTimeout(again);
     release();

@@ -27,7 +27,7 @@ export interface InsideHandlers {
   readonly log: Logger;
   /** Messages that are not answers. */
   readonly onMessage: (message: Extract<FromInside, { type: 'started' | 'not-started' | 'exited' }>) => void;
-  /** The helper has ended, although nobody asked it to. */
+  /** The helper has ended, whether it was asked to or not: nothing is told any more. */
   readonly onLost: (reason: string) => void;
 }
 
@@ -224,7 +224,7 @@ export class InsideProcess {
       this.#failSetUp('namespaces', this.#stderr === '' ? reason : this.#stderr.replace(/^unshare: /, ''));
       for (const answer of this.#answers.values()) answer({ type: 'refused', id: -1, text: '' }, undefined);
       this.#answers.clear();
-      if (this.#closing === undefined) this.#handlers.onLost(reason);
+      this.#handlers.onLost(reason);
     };
     if (this.#child.stderr?.closed === false && this.#child.pid !== undefined) this.#child.once('close', finish);
     else finish();

@@ -51,7 +51,9 @@ test('tproxy: every pod is proved and claimed, and the app answers again afterwa
   assert.match(stdout, /^deployment\/dep +2\/2 +http:8080,other:9090 +no +- +-$/m);
   intercept.kill('SIGINT');
   const outcome = await intercept.exited;
-  assert.deepEqual(messages(outcome), { warnings: [], others: [] });
+  // A call whose last frame is still on its way is waited for.
+  const others = messages(outcome).others.filter((line) => !line.startsWith('stopped claiming; '));
+  assert.deepEqual([messages(outcome).warnings, others], [[], []]);
   for (const pod of stage.pods('tp')) assert.match(await stage.call(stage.address(pod), 8080), /^server on tp-/);
   server.close();
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { parse } from 'yaml';
@@ -232,6 +232,30 @@ test('a second Ctrl-C exits at once', async (stage) => {
   assert.equal((await intercept.exited).code, 130);
   assert.ok(performance.now() - began < 1_000);
   assert.equal(await endOf(caller), 'ECONNRESET');
+});
+
+test('Ctrl-C while it starts: exit code 130, and nothing is called a failure', async (stage) => {
+  const silent = await stage.laptop.listen({ host: '127.0.0.1', port: 0 });
+  silent.on('connection', (socket: Socket) => socket.on('error', () => undefined));
+  const kubeconfig = join(stage.folder(), 'config');
+  const config = {
+    'current-context': 'silent',
+    clusters: [{ name: 'silent', cluster: { server: `http://127.0.0.1:${portOf(silent)}` } }],
+    contexts: [{ name: 'silent', context: { cluster: 'silent' } }],
+  };
+  writeFileSync(kubeconfig, JSON.stringify(config));
+  const commands = [
+    ['intercept', 'web', '--port', '80'],
+    ['run', '-w', 'web', '--', 'true'],
+  ];
+  for (const words of commands) {
+    const asked = once(silent, 'connection');
+    await using starting = stage.start(words, { kubeconfig });
+    await asked;
+    starting.kill('SIGINT');
+    assert.deepEqual(await starting.exited, { code: 130, stdout: '', stderr: '' });
+  }
+  silent.close();
 });
 
 test('leave: ends the intercept from another terminal, with exit code 0; leaving nothing is a failure', async (stage) => {

@@ -92,6 +92,18 @@ test('100 connections at once carry 256 KiB each way, unchanged', async (t) => {
   t.true(sums.every(Boolean));
 });
 
+test('both sides of a connection are kept alive', async (t) => {
+  await pod.serve(8010, (socket) => socket.pipe(socket));
+  const open = await pod.call(8010);
+  open.write('x');
+  await once(open, 'data');
+  const ends = `( dport = :${open.localPort} and sport = :15306 ) or dport = :8010`;
+  const sockets = (await pod.namespace.run('ss', ['-Htno', 'state', 'established', ends])).trim().split('\n');
+  t.is(sockets.length, 2, sockets.join('\n'));
+  for (const socket of sockets) t.true(socket.includes('timer:(keepalive'), socket);
+  open.destroy();
+});
+
 test("dialling the capture's own port is a reset, from outside and from inside", async (t) => {
   t.is(await failureOf(pod.call(15_306)), 'ECONNRESET');
   t.is(await failureOf(pod.namespace.connect({ host: '127.0.0.1', port: 15_306 })), 'ECONNRESET');

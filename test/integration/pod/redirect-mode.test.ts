@@ -7,7 +7,8 @@ import { Pod, podAddress, podAddress6, shout, textOf } from './pod.ts';
 
 let pod: Pod;
 test.before(async () => {
-  pod = await Pod.start([], { KPEERING_MODE: 'redirect', KPEERING_EXEMPT_MARK: '0x5157' });
+  // All 32 bits of a mark count.
+  pod = await Pod.start([], { KPEERING_MODE: 'redirect', KPEERING_EXEMPT_MARK: '0x80005157' });
 });
 test.after.always(async () => pod.close());
 

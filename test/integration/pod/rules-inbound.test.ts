@@ -1,5 +1,5 @@
 import test from 'ava';
-import { backends, families, images, Rules, type Backend, type Environment, type Peer } from './rules-stage.ts';
+import { backends, families, images, node4, node6, pod4, pod6, Rules, type Backend, type Environment, type Peer } from './rules-stage.ts';
 
 /** What comes into the pod, with real packets: who gets it, for every backend and family. */
 
@@ -85,6 +85,41 @@ for (const backend of backends) {
       }
     },
   );
+
+  test.serial(`${backend.name}: what the pod calls at its own Service comes back from outside, and is captured`, async (t) => {
+    await using rules = await Rules.in(t, images[backend.image]);
+    await apply(rules, backend, { KPEERING_INBOUND_PORTS: '8080' });
+    await sidecar(rules);
+    const app = await rules.inside();
+    await app.serve('app', 8080);
+    await app.serve('app', 8081);
+    const routes = `ip route add 10.96.0.50 via ${node4}; ip -6 route add fd96::50 via ${node6}
+      for file in /proc/sys/net/ipv?/conf/*/accept_redirects; do echo 0 >$file; done`;
+    await rules.pod.namespace.run('sh', ['-ec', routes]);
+    // As kube-proxy does it.
+    const service = `
+      echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+      nft -f - <<END
+        table inet service {
+          chain pre {
+            type nat hook prerouting priority dstnat
+            ip daddr 10.96.0.50 tcp dport 80 dnat ip to ${pod4}:8080
+            ip daddr 10.96.0.50 tcp dport 81 dnat ip to ${pod4}:8081
+            ip6 daddr fd96::50 tcp dport 80 dnat ip6 to [${pod6}]:8080
+            ip6 daddr fd96::50 tcp dport 81 dnat ip6 to [${pod6}]:8081
+          }
+          chain post {
+            type nat hook postrouting priority srcnat
+            ct status dnat masquerade
+          }
+        }
+END`;
+    await rules.pod.node.run('sh', ['-ec', service]);
+    for (const address of ['10.96.0.50', 'fd96::50']) {
+      t.is(await app.who(address, 80), 'sidecar');
+      t.is(await app.who(address, 81), 'app', 'this port is not captured');
+    }
+  });
 
   test.serial(`${backend.name}: a probe's alias reaches the app whatever is captured, and whether or not the sidecar lives`, async (t) => {
     await using rules = await Rules.in(t, images[backend.image]);

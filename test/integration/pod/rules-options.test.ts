@@ -21,6 +21,9 @@ test.serial('auto takes tproxy where the kernel takes it and the sidecar is told
     udp: {},
     except: ['15310', '15320'],
     outbound: [],
+    exceptOutbound: [],
+    networks: [],
+    exceptNetworks: [],
     dns: false,
     keepSource: false,
     families: ['ipv4', 'ipv6'],
@@ -204,9 +207,11 @@ const setpriv = requireProgram('setpriv', 'util-linux');
 for (const name of ['iptables on nft', 'iptables-legacy', 'nft only'] as const) {
   test.serial(`${name}: without NET_ADMIN it says so`, async (t) => {
     await using rules = await Rules.in(t, images[name]);
-    const { code, stderr } = await rules.attempt([], {}, [setpriv, '--inh-caps=-all', '--bounding-set=-all']);
-    t.is(code, 1);
-    t.regex(stderr, /lacks the capability NET_ADMIN/u);
+    for (const action of ['apply', 'clean', 'check']) {
+      const { code, stderr } = await rules.attempt([action], {}, [setpriv, '--inh-caps=-all', '--bounding-set=-all']);
+      t.is(code, 1, action);
+      t.regex(stderr, /lacks the capability NET_ADMIN/u);
+    }
   });
 }
 

@@ -162,6 +162,31 @@ test('a local process that is not there, and then is', async (t) => {
   await laptop.session.close();
 });
 
+test('a datagram from port 0 is carried, its answer dropped and counted', async (t) => {
+  const port = 5311;
+  const heard: string[] = [];
+  const server = await localServer(t, (socket) => {
+    socket.on('message', (payload) => heard.push(String(payload)));
+    answerAs(socket, 'laptop');
+  });
+  const laptop = await laptopWith(pod, server);
+  await laptop.claim(udp(port));
+  // Datagrams of four bytes lose the caller's port.
+  const rules = `table ip sourceless {
+    chain out {
+      type filter hook output priority raw
+      udp dport ${port} udp length 12 udp sport set 0
+    }
+  }`;
+  await pod.node.run('nft', ['-f', '-'], { input: rules });
+  const from = await caller(pod, port);
+  from.send('zero', port);
+  while ((await metric(`kpeering_udp_dropped_total{port="${port}",direction="from-laptop"}`)) < 1);
+  t.is(await ask(from, port, 'one'), 'laptop:one');
+  t.deepEqual(heard, ['zero', 'one']);
+  await laptop.session.close();
+});
+
 for (const { family, to, any } of families) {
   test(`${family}: a laptop dials UDP in the pod's network, and is told when nobody listens`, async (t) => {
     await app(pod, 5319, any);

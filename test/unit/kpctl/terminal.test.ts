@@ -1,6 +1,6 @@
 import test from 'ava';
 import { parse, parseAllDocuments } from 'yaml';
-import { printEvent, printResult, table, type Terminal } from '../../../src/kpctl/terminal.ts';
+import { printable, printEvent, printResult, table, type Terminal } from '../../../src/kpctl/terminal.ts';
 
 /** A terminal that keeps what it is given. */
 function recorder(): Terminal & { readonly lines: string[] } {
@@ -25,6 +25,12 @@ test('columns are as wide as their widest cell, and no line ends in spaces', (t)
     ['NAME         READY  NOTE', 'a-long-name  1/1    -', 'b            10/10'],
   );
   t.deepEqual(table(['A', 'B'], []), ['A  B']);
+});
+
+test('what others say of themselves cannot steer the terminal', (t) => {
+  const name = 'eve\u001B]0;x\u0007\u009B2J\r\u202E@mbp';
+  t.is(printable(`held by ${name}\nläuft`), 'held by eve\uFFFD]0;x\uFFFD\uFFFD2J\uFFFD\uFFFD@mbp\nläuft');
+  t.deepEqual(table(['HOLDER'], [[`${name}\nroot`]]), ['HOLDER', 'eve\uFFFD]0;x\uFFFD\uFFFD2J\uFFFD\uFFFD@mbp root']);
 });
 
 test('one result in each format', (t) => {

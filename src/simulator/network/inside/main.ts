@@ -26,9 +26,13 @@ const datagramPipe = 5;
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 /** How long what runs inside has between SIGTERM and SIGKILL, in milliseconds. */
 const endGrace = 2000;
+/** How long a process that has ended may take to be heard of here, in milliseconds. */
+const lastWords = 1000;
 
 let setUp: Extract<ToInside, { type: 'set-up' }> | undefined;
 let command: ChildProcess | undefined;
+/** Resolves when kpctl has been told how COMMAND ended. */
+let told: Promise<void> | undefined;
 
 function send(message: FromInside, handle?: Server | Socket | DatagramSocket): Promise<void> {
   return new Promise((resolve) => {
@@ -85,14 +89,18 @@ function start({ command: argv, environment, directory }: Extract<ToInside, { ty
   try {
     const dropCapabilities = setUp?.dropCapabilities ?? true;
     const child = startCommand({ command: argv, environment, directory, stderr: commandStderr, dropCapabilities });
+    const ended = Promise.withResolvers<void>();
+    told = ended.promise;
     child.on('error', (error) => {
-      if (child.pid === undefined) notStarted(error);
+      if (child.pid !== undefined) return;
+      notStarted(error);
+      ended.resolve();
     });
     child.on('spawn', () => {
       command = child;
       void send({ type: 'started', pid: child.pid ?? 0 });
     });
-    child.on('exit', (code, signal) => void send({ type: 'exited', code, signal }));
+    child.on('exit', (code, signal) => void send({ type: 'exited', code, signal }).then(ended.resolve));
   } catch (error) {
     notStarted(error);
   }
@@ -131,6 +139,8 @@ let closing: Promise<never> | undefined;
 function close(): void {
   closing ??= (async () => {
     await endProcessesIn(networkOf('self') ?? '', { grace: endGrace });
+    // COMMAND is gone, and its exit may not have been seen in this event loop yet.
+    await Promise.race([told, delay(lastWords)]);
     process.exit(0);
   })();
   // Nothing in it throws; a rejection would be a bug, and ends the process as such.

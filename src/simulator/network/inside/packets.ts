@@ -8,8 +8,8 @@ const udpHeaderSize = 8;
 const hopLimit = 64;
 const Protocol = { icmp: 1, udp: 17, icmp6: 58 } as const;
 
-/** Room for the largest packet: an IPv6 header, a UDP header, 65,507 bytes. */
-export const largestPacket = headerSize[6] + udpHeaderSize + 65_507;
+/** Room for the largest packet: an IPv6 header and the 65,535 bytes that it can count (RFC 8200); of those a datagram has 65,527. */
+export const largestPacket = headerSize[6] + 65_535;
 
 /**
  * Writes a UDP packet from where COMMAND has sent to, to COMMAND (RFC 768), and answers its length. In IPv4 without a checksum, which never leaves

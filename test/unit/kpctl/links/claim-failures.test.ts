@@ -27,6 +27,7 @@ test('what is captured but for an exclusion: the exclusion', (t) => {
     notCaptured({ protocol: 'tcp', port: 9090 }, { ...captured, tcp: ['*'] }),
     /TCP all; .*take 9090 out of KPEERING_EXCLUDE_INBOUND_PORTS/,
   );
+  t.regex(notCaptured({ protocol: 'udp', port: 53 }), /UDP 53\); take 53 out of KPEERING_EXCLUDE_INBOUND_PORTS/);
   t.regex(
     notCaptured({ protocol: 'tcp', port: 5432, address: '10.96.0.7' }),
     /look at KPEERING_OUTBOUND_CIDRS and .*KPEERING_EXCLUDE_OUTBOUND_/,

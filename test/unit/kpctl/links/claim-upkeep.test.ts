@@ -161,6 +161,22 @@ test('one that somebody took meanwhile is told, and taken when it is free', asyn
   closing.abort();
 });
 
+test('one that was waited for and is then refused for another reason is told, and not asked for again', async (t) => {
+  const { claims, session, events, eventCame } = upkeep();
+  claims.want(http);
+  session.answer = () => {
+    const first = session.asked.length === 1;
+    throw first ? new RequestError('held', 'held', { details: holder }) : new RequestError('capture-failed', 'no listener');
+  };
+  await claims.takeAll(session, 'claimed-again');
+  await eventCame('claim-failed');
+  t.deepEqual(events, [
+    { kind: 'claim-taken', target: http, holder },
+    { kind: 'claim-failed', target: http, cause: 'no listener' },
+  ]);
+  t.is(session.asked.length, 2);
+});
+
 test('one that the rules of a new pod do not capture says how to add it', async (t) => {
   const { claims, session, events } = upkeep(() => {
     throw new RequestError('port-not-captured', 'no', { details: { mode: 'tproxy', tcp: ['80'], udp: [], outbound: [] } });

@@ -55,6 +55,15 @@ function framed(bytes: Buffer): Buffer {
   return Buffer.concat([length, bytes]);
 }
 
+test('who asks from port 0 gets no answer, and does no harm', async (t) => {
+  const socket = createSocket('udp4');
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  await using _server = await start({ udp: [socket] });
+  const from = { address: '127.0.0.1', family: 'IPv4', port: 0, size: 0 };
+  t.notThrows(() => socket.emit('message', encodeQuery(7, 'web', TYPE.A), from));
+});
+
 test('answers by UDP from the socket that was asked', async (t) => {
   await using server = await start({ udp: [any, { address: '127.0.0.2', port: 0 }] });
   const socket = await client(server);

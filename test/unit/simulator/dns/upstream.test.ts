@@ -118,6 +118,15 @@ test('the next server is asked when one is silent, refuses or is not there, and 
   t.deepEqual(await absent.query(bytes, 'udp'), answer(bytes));
 });
 
+test('a server that cannot even be sent to, as a machine without a network has it, is passed over', async (t) => {
+  await using good = await fakeServer('127.0.0.4', 0, (asked) => answer(asked));
+  // connect(2) refuses a broadcast address with EACCES, whatever the routes are
+  const upstream = createUpstream({ path: resolvConf('nameserver 255.255.255.255\nnameserver 127.0.0.4\n'), port: good.port });
+  t.deepEqual(await upstream.query(bytes, 'udp'), answer(bytes));
+  const none = createUpstream({ path: resolvConf('nameserver 255.255.255.255\n'), port: good.port });
+  await t.throwsAsync(none.query(bytes, 'udp'), { instanceOf: UpstreamError, message: /EACCES/ });
+});
+
 test('an unwilling answer is better than none', async (t) => {
   await using server = await fakeServer('127.0.0.1', 0, (asked) => answer(asked, RCODE.SERVFAIL));
   const upstream = createUpstream({ path: resolvConf('nameserver 127.0.0.1\n'), port: server.port });
