@@ -4,7 +4,8 @@
 #   redirect.sh [apply] [--dry-run]   puts the rules in place; a second run changes nothing, a damaged chain of ours is repaired,
 #                                     other options replace the rules. --dry-run prints what would be done.
 #   redirect.sh clean [--dry-run]     removes all of them
-#   redirect.sh check                 exit 0 if the rules for these options are in place, 1 if there are none, 2 if there are others
+#   redirect.sh check                 exit 0 if the rules for these options are in place, 1 if there are none, 2 if there are others,
+#                                     3 if it cannot tell
 #
 # Options, from the environment. A list has commas or blanks between its entries; a range of ports is 8000-8080.
 #
@@ -57,8 +58,10 @@ NEWLINE='
 PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
 
 say() { printf 'redirect.sh: %s\n' "$*" >&2; }
-usage_error() { say "$*"; exit 2; }
-fail() { say "$*"; exit 1; }
+failed=1
+misused=2
+usage_error() { say "$*"; exit "$misused"; }
+fail() { say "$*"; exit "$failed"; }
 
 here=${0%/*}
 [ "$here" != "$0" ] || here=.
@@ -83,6 +86,9 @@ for argument in "$@"; do
     *) usage_error "unknown argument \"$argument\"; usage: redirect.sh [apply|clean|check] [--dry-run]" ;;
   esac
 done
+
+# What check could not find out is none of its three answers.
+if [ "$action" = check ]; then failed=3 misused=3; fi
 
 # ---- mode and backend ------------------------------------------------------------------------------------------------
 
