@@ -108,8 +108,7 @@ test('a port that the rules do not capture: the captured ones are named, and how
 test('a capture that does not work is found before anything is claimed; --no-proof claims all the same', async (stage) => {
   const [pod = ''] = stage.pods('re');
   const network = stage.lab.pod('default', pod);
-  const rules = (action: string) =>
-    new Namespace(network.prefix).run('sh', [stage.redirect, action], { environment: { ...redirectEnvironment } });
+  const rules = (action: string) => new Namespace(network.prefix).run('sh', [stage.redirect, action], { environment: redirectEnvironment });
   await rules('clean');
   const server = await stage.laptopServer('laptop');
   const words = ['intercept', 're', '--port', `${portOf(server)}:http`];
@@ -134,7 +133,6 @@ const redirectEnvironment = {
   KPEERING_MODE: 'redirect',
   KPEERING_OUTBOUND_PORTS: '80',
   KPEERING_EXEMPT_MARK: '0x6b70',
-  PATH: process.env['PATH'] ?? '',
 };
 
 test('nobody to connect from: one quiet line, and it goes on', async (stage) => {
