@@ -1,16 +1,7 @@
 import { BlockList, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { ports } from '../platform/ports.ts';
+import { isReservedPort } from '../platform/ports.ts';
 import type { Endpoint } from '../tunnel/types.ts';
-
-const named: ReadonlySet<number> = new Set(Object.values(ports));
-
-/** Whether `port` is one of the table of docs/ports.md, in use or not. */
-export function isReservedPort(port: number): boolean {
-  return (
-    named.has(port) || (ports.firstAlias <= port && port <= ports.lastAlias) || (ports.firstListener <= port && port <= ports.lastListener)
-  );
-}
 
 /**
  * Whether `destination` (an IP address) is a port of kpeering (a reserved one, or one of `ownPorts`) at an address of this pod:

@@ -25,6 +25,15 @@ export const ports = {
   lastListener: 15599,
 } as const;
 
+const named: ReadonlySet<number> = new Set(Object.values(ports));
+
+/** Whether `port` is one of the table of docs/ports.md, in use or not. */
+export function isReservedPort(port: number): boolean {
+  return (
+    named.has(port) || (ports.firstAlias <= port && port <= ports.lastAlias) || (ports.firstListener <= port && port <= ports.lastListener)
+  );
+}
+
 /**
  * The group that kpeering runs as in a pod, and by which the outbound rules know its traffic. Its own: 65532, which many images use for
  * `nonroot`, would exempt those.

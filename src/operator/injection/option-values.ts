@@ -1,7 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net';
-import { ports as ownPorts } from '../../platform/ports.ts';
+import { isReservedPort, ports as ownPorts } from '../../platform/ports.ts';
 import { parseQuantity } from '../../simulator/environment/quantity.ts';
-import { isOwnPort } from './own-ports.ts';
 
 /**
  * The forms of option values. Lists are as redirect.sh takes them (init-container/options.sh): commas or blanks between the entries, a range
@@ -128,7 +127,7 @@ function refuseOwn(entry: string): void {
   if (entry === '*') return;
   const { first, last } = numbersOf(entry);
   let port = first;
-  while (port <= last && isOwnPort(port)) port++;
+  while (port <= last && isReservedPort(port)) port++;
   if (port > last) throw new WrongValue(`"${entry}" is kpeering's own (docs/ports.md)`);
 }
 

@@ -1,8 +1,7 @@
 import { Failure } from '../../platform/errors.ts';
-import { ports } from '../../platform/ports.ts';
+import { isReservedPort, ports } from '../../platform/ports.ts';
 import { lastingContainers, type AdmittedContainer, type AdmittedPod, type Handler, type PlacedContainer } from './admitted-pod.ts';
 import { pointer, type JsonPatch } from './json-patch.ts';
-import { isOwnPort } from './own-ports.ts';
 
 /**
  * Probes ask the app itself, whatever is claimed: each is sent to an alias, a port which a rule of the kernel takes to the app's. So are the hooks
@@ -42,7 +41,7 @@ export function aliasProbes(probed: readonly ProbedPort[], isCaptured: (port: nu
   const aliasOf = new Map([...existing].map(([alias, port]) => [port, alias]));
   const patch = probed.flatMap(({ what, path, port }) => {
     if (existing.has(port)) return [];
-    if (isOwnPort(port)) throw ownPort(`the ${what} asks port ${port}`);
+    if (isReservedPort(port)) throw ownPort(`the ${what} asks port ${port}`);
     if (!isCaptured(port)) return [];
     const alias = aliasOf.get(port) ?? freeAlias(aliases);
     aliases.set(alias, port);

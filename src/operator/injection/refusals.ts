@@ -1,8 +1,7 @@
 import { Failure } from '../../platform/errors.ts';
-import { kpeeringGid } from '../../platform/ports.ts';
+import { isReservedPort, kpeeringGid } from '../../platform/ports.ts';
 import { isOurs, lastingContainers, placedContainers, type AdmittedPod } from './admitted-pod.ts';
 import { INJECT_LABEL, VOLUME_NAME } from './names.ts';
-import { isOwnPort } from './own-ports.ts';
 import { enforcedLevel, violations, type SecuredContainer } from './pod-security.ts';
 import { ownPort } from './probes.ts';
 import type { InjectionSettings, PodNamespace } from './settings.ts';
@@ -104,7 +103,7 @@ function groupTaken(pod: AdmittedPod): Failure | undefined {
 
 function portTaken(pod: AdmittedPod): Failure | undefined {
   for (const { container } of lastingContainers(pod)) {
-    const port = container.ports.find(({ containerPort }) => isOwnPort(containerPort));
+    const port = container.ports.find(({ containerPort }) => isReservedPort(containerPort));
     if (port !== undefined) return ownPort(`container ${container.name} declares port ${port.containerPort}`);
   }
   return undefined;

@@ -15,6 +15,7 @@ import {
   type Session,
   type SessionHandlers,
 } from '../../../src/tunnel/index.ts';
+import { LogLines } from '../../harness/log-lines.ts';
 import { World, type Namespace } from '../../harness/namespaces.ts';
 
 export const kpeering = fileURLToPath(new URL('../../../bin/kpeering.js', import.meta.url));
@@ -25,7 +26,6 @@ export const nodeAddress6 = 'fd77::1';
 export const podAddress6 = 'fd77::2';
 /** tproxy mode, and the sidecar known by a mark: its group cannot exist in a user namespace. */
 export const tproxy = { KPEERING_MODE: 'tproxy', KPEERING_EXEMPT_MARK: '0x5157' } as const;
-const patience = 20_000;
 
 /** A pod with the rules and a sidecar, and the node that it runs on, in a world of their own. */
 export class Pod implements AsyncDisposable {
@@ -192,24 +192,20 @@ export class Laptop {
   }
 }
 
+/** How long a line of the sidecar's log is waited for, in milliseconds. */
+const patience = 20_000;
+
 /** `kpeering sidecar` as a process. */
 export class Sidecar {
   readonly process: ChildProcess;
-  readonly #lines: string[] = [];
-  readonly #watchers = new Set<() => void>();
+  readonly #lines: LogLines;
   /** Its exit code. */
   readonly exited: Promise<number | null>;
 
   private constructor(child: ChildProcess) {
     this.process = child;
     this.exited = once(child, 'close').then(() => child.exitCode);
-    let rest = '';
-    child.stderr?.on('data', (chunk: Buffer) => {
-      const lines = (rest + chunk.toString()).split('\n');
-      rest = lines.pop() ?? '';
-      this.#lines.push(...lines);
-      for (const watch of this.#watchers) watch();
-    });
+    this.#lines = new LogLines('the sidecar', child);
   }
 
   static async start(
@@ -230,21 +226,7 @@ export class Sidecar {
 
   /** Resolves with the first line of its log, past or future, that has `text`. */
   async logs(text: string): Promise<string> {
-    const found = (): string | undefined => this.#lines.find((line) => line.includes(text));
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
-    const look = (): void => {
-      const line = found();
-      if (line !== undefined) resolve(line);
-    };
-    const timer = setTimeout(() => reject(new Error(`the sidecar did not say "${text}": ${this.#lines.join('\n')}`)), patience);
-    this.#watchers.add(look);
-    look();
-    try {
-      return await promise;
-    } finally {
-      clearTimeout(timer);
-      this.#watchers.delete(look);
-    }
+    return this.#lines.until(text, patience);
   }
 
   /** SIGTERM to the sidecar itself; nsenter is between, and passes no signals on. */

@@ -118,7 +118,10 @@ class Stage {
   async #claim(laptop: Namespace, flows: readonly Flow[]): Promise<void> {
     const words = flows.map(({ protocol, port }) => `${protocol}:${port}`);
     const child = laptop.spawn(process.execPath, [laptopProgram, ...words], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-    const answer = async (): Promise<string> => String(((await once(child, 'message')) as unknown[])[0]);
+    const answer = async (): Promise<string> => {
+      const messages: unknown[] = await once(child, 'message');
+      return String(messages[0]);
+    };
     await answer();
     const claimed = answer();
     child.send('tunnel', await this.#pod.namespace.connect({ host: '127.0.0.1', port: 15_310 }));

@@ -33,7 +33,8 @@ export const mariadb: ServerCase = {
       expected: 10,
       observe: async (site) => {
         const socket = await site.caller.connect({ host: site.host, port });
-        const [greeting] = (await once(socket, 'data')) as unknown[];
+        const data: unknown[] = await once(socket, 'data');
+        const [greeting] = data;
         socket.destroy();
         return greeting instanceof Buffer ? greeting[4] : greeting;
       },

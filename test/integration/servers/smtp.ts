@@ -25,7 +25,8 @@ export const smtp: ServerCase = {
       expected: '220',
       observe: async (site) => {
         const socket = await site.caller.connect({ host: site.host, port });
-        const [greeting] = (await once(socket, 'data')) as unknown[];
+        const data: unknown[] = await once(socket, 'data');
+        const [greeting] = data;
         socket.destroy();
         return String(greeting).slice(0, 3);
       },

@@ -1,7 +1,15 @@
+import { mock } from 'node:test';
 import test from 'ava';
 import { ClaimTable, type ClaimSession } from '../../../src/claims/index.ts';
 import { StayingConnections } from '../../../src/claims/staying.ts';
 import { silentLogger } from '../../../src/platform/log.ts';
+
+/** Longer than between two looks, in milliseconds. */
+const POLL = 2000;
+const FOR_EVER = 60 * POLL;
+
+test.before(() => mock.timers.enable({ apis: ['setInterval'] }));
+test.after.always(() => mock.timers.reset());
 
 const target = { protocol: 'tcp', port: 80 } as const;
 
@@ -29,63 +37,57 @@ function scene() {
       return connections;
     },
     log: silentLogger,
-    pollMilliseconds: 5,
+    pollMilliseconds: POLL,
   });
   return { told, asked, table, session, connections, staying };
 }
 
-/** Until the watch has looked `times` more. */
-async function looked(asked: { readonly times: number }, times: number): Promise<void> {
-  const until = asked.times + times;
-  while (asked.times < until) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
-test('where none stay, nothing is watched', async (t) => {
+test.serial('where none stay, nothing is watched', (t) => {
   const { asked, staying, told } = scene();
   t.is(staying.begin(target), 0);
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  mock.timers.tick(FOR_EVER);
   t.is(asked.times, 1);
   t.deepEqual(told, []);
 });
 
-test('later connections of the app do not count; the holder is told once when the last of the first has ended', async (t) => {
+test.serial('later connections of the app do not count; the holder is told once when the last of the first has ended', (t) => {
   const { asked, staying, told, connections } = scene();
   connections.add('first').add('second');
   t.is(staying.begin(target), 2);
   connections.add('later').delete('first');
-  await looked(asked, 2);
+  mock.timers.tick(2 * POLL);
   t.is(staying.begin(target), 1);
   t.deepEqual(told, []);
   connections.delete('second');
-  while (told.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  mock.timers.tick(POLL);
   t.deepEqual(told, [['staying-ended', target]]);
   const before = asked.times;
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  mock.timers.tick(FOR_EVER);
   t.is(asked.times, before);
 });
 
-test('in grace nobody is told; whoever comes back is', async (t) => {
-  const { asked, staying, told, table, session, connections } = scene();
+test.serial('in grace nobody is told; whoever comes back is', (t) => {
+  const { staying, told, table, session, connections } = scene();
   connections.add('first');
   staying.begin(target);
   table.sessionEnded(session, { kind: 'lost', cause: new Error('x'), lastHeard: performance.now() });
-  await looked(asked, 1);
+  mock.timers.tick(POLL);
   connections.clear();
-  await looked(asked, 1);
+  mock.timers.tick(POLL);
   t.deepEqual(told, []);
   table.claim(session, target);
-  while (told.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  mock.timers.tick(POLL);
   t.is(staying.begin(target), 0);
   staying.end(target);
   table.clear();
 });
 
-test('the end of the claim is the end of the watch', async (t) => {
+test.serial('the end of the claim is the end of the watch', (t) => {
   const { asked, staying, connections } = scene();
   connections.add('first');
   staying.begin(target);
   staying.end(target);
   const before = asked.times;
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  mock.timers.tick(FOR_EVER);
   t.is(asked.times, before);
 });
