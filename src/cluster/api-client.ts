@@ -11,12 +11,16 @@ import type { ClientCertificate, Credential, CredentialSource } from './credenti
 
 /** A request to the API server. */
 export interface ApiRequest extends AbortOptions {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   /** From the API's root, with its query: `/api/v1/pods?limit=500`. */
   readonly path: string;
   readonly headers?: OutgoingHttpHeaders;
   /** Sent as JSON. */
   readonly body?: unknown;
+  /** Of `body`; absent: `application/json`. */
+  readonly contentType?: string;
+  /** False: not sent again on another connection when the first broke before an answer, since it may have had its effect. */
+  readonly repeatable?: boolean;
   readonly intent: Intent;
 }
 
@@ -38,8 +42,8 @@ const MAX_RETRY_AFTER_SECONDS = 10;
 
 /**
  * HTTP/1.1 to one API server: kept connections, authentication renewed after a 401, one more try on a kept
- * connection that was closed under us, and Failures for whatever goes wrong. All requests of kpctl are safe
- * to repeat. Headers are sent with every request and connection (impersonation).
+ * connection that was closed under us (but not of a request that would not be safe to repeat), and Failures for whatever
+ * goes wrong. Headers are sent with every request and connection (impersonation).
  */
 export class ApiClient {
   readonly server: ApiServer;
@@ -160,7 +164,7 @@ export class ApiClient {
       } catch (error) {
         const closed = ['ECONNRESET', 'EPIPE'].includes(systemCode(error) ?? '') && sent.request?.reusedSocket === true;
         // Every kept connection may have been closed at once (a restart of the server): drop them all.
-        if (!closed || tries > 0 || signal.aborted) throw error;
+        if (!closed || request.repeatable === false || tries > 0 || signal.aborted) throw error;
         agent.dropIdle();
       }
     }
@@ -175,7 +179,7 @@ export class ApiClient {
   }
 
   async #send(
-    { method, path, headers, body }: ApiRequest,
+    { method, path, headers, body, contentType = 'application/json' }: ApiRequest,
     { authorization }: Credential,
     agent: ApiAgent,
     signal: AbortSignal,
@@ -193,7 +197,7 @@ export class ApiClient {
           accept: 'application/json',
           ...this.#headers,
           ...(authorization !== undefined && { authorization }),
-          ...(text !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+          ...(text !== undefined && { 'content-type': contentType, 'content-length': Buffer.byteLength(text) }),
           ...headers,
         },
       });

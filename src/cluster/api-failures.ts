@@ -21,9 +21,12 @@ function describe(intent: Intent): string {
   return `${intent.resource}${name}${intent.namespace === undefined ? '' : ` in namespace ${intent.namespace}`}`;
 }
 
-/** An HTTP answer other than 2xx as a Failure: API_UNAUTHORIZED, API_FORBIDDEN, NOT_FOUND, API_EXPIRED, API_ERROR. */
+/**
+ * An HTTP answer other than 2xx as a Failure: API_UNAUTHORIZED, API_FORBIDDEN, NOT_FOUND, API_EXISTS, API_CONFLICT, API_EXPIRED,
+ * API_INVALID, API_ERROR.
+ */
 export function failureOfStatus(status: number, body: string, intent: Intent, server: string): Failure {
-  const said = statusMessage(body);
+  const { message: said, reason } = statusOf(body);
   switch (status) {
     case 401:
       return new Failure(
@@ -40,6 +43,12 @@ export function failureOfStatus(status: number, body: string, intent: Intent, se
       });
     case 404:
       return new Failure('NOT_FOUND', said || `there is no ${describe(intent)}`);
+    case 409:
+      return reason === 'AlreadyExists'
+        ? new Failure('API_EXISTS', said || `there is ${describe(intent)} already`)
+        : new Failure('API_CONFLICT', said || `${describe(intent)} was changed by somebody else meanwhile`, { remedy: 'try again' });
+    case 422:
+      return new Failure('API_INVALID', said || `the API server does not accept ${describe(intent)}`);
     case 410:
       return new Failure('API_EXPIRED', said || 'the API server has forgotten that version of the list');
     default:
@@ -50,12 +59,13 @@ export function failureOfStatus(status: number, body: string, intent: Intent, se
   }
 }
 
-/** The message of a Status, else the first line of what was sent (a gateway's page). */
-function statusMessage(body: string): string {
+/** The message and the reason of a Status, else the first line of what was sent (a gateway's page). */
+function statusOf(body: string): { readonly message: string; readonly reason: string | undefined } {
   try {
-    return statusSchema.parse(JSON.parse(body)).message ?? '';
+    const { message, reason } = statusSchema.parse(JSON.parse(body));
+    return { message: message ?? '', reason: reason ?? undefined };
   } catch {
-    return body.startsWith('<') ? '' : (body.trim().split('\n')[0] ?? '').slice(0, 300);
+    return { message: body.startsWith('<') ? '' : (body.trim().split('\n')[0] ?? '').slice(0, 300), reason: undefined };
   }
 }
 

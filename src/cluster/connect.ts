@@ -1,6 +1,5 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { z } from 'zod';
 import type { AbortOptions } from '../platform/abort.ts';
 import { ExitCode, Failure } from '../platform/errors.ts';
 import type { Logger } from '../platform/log.ts';
@@ -14,8 +13,25 @@ import { listAll, parseObject } from './lists.ts';
 import { pods } from './pods.ts';
 import { portForward } from './port-forward.ts';
 import { resourceName, resourcePath } from './resource.ts';
-import type { Cluster, KubeObject, ListOptions, PodPort, Resource, Watch } from './types.ts';
+import { can, discover, serverVersion, whoAmI } from './self.ts';
+import type {
+  Action,
+  ApiResource,
+  Cluster,
+  DeleteOptions,
+  KubeObject,
+  ListOptions,
+  LogOptions,
+  Manifest,
+  Patch,
+  PatchOptions,
+  PodPort,
+  Resource,
+  Watch,
+  WriteOptions,
+} from './types.ts';
 import { ResourceWatch } from './watch.ts';
+import { createObject, deleteObject, patchObject } from './writes.ts';
 
 /** Which cluster, and as whom. */
 export interface ConnectOptions {
@@ -44,8 +60,6 @@ export async function connectCluster(options: ConnectOptions = {}): Promise<Clus
   return new KubernetesCluster(settings, client, options);
 }
 
-const selfSchema = z.object({ status: z.object({ userInfo: z.object({ username: z.string() }) }) });
-
 class KubernetesCluster implements Cluster {
   readonly context: string;
   readonly namespace: string;
@@ -63,7 +77,7 @@ class KubernetesCluster implements Cluster {
   }
 
   async get<T extends KubeObject>(resource: Resource<T>, name: string, options: ListOptions = {}): Promise<T> {
-    const namespace = resource.namespaced ? (options.namespace ?? this.namespace) : undefined;
+    const namespace = this.#namespaceOf(resource, options);
     const object = await this.#client.json({
       method: 'GET',
       path: resourcePath(resource, namespace, name),
@@ -98,23 +112,50 @@ class KubernetesCluster implements Cluster {
     });
   }
 
+  async create<T extends KubeObject>(resource: Resource<T>, object: Manifest, options: WriteOptions = {}): Promise<T> {
+    return await createObject(this.#client, resource, this.#namespaceOf(resource, options), object, options);
+  }
+
+  async patch<T extends KubeObject>(resource: Resource<T>, name: string, change: Patch, options: PatchOptions = {}): Promise<T> {
+    return await patchObject(this.#client, resource, this.#namespaceOf(resource, options), name, change, options);
+  }
+
+  async delete(resource: Resource<KubeObject>, name: string, options: DeleteOptions = {}): Promise<void> {
+    await deleteObject(this.#client, resource, this.#namespaceOf(resource, options), name, options);
+  }
+
+  async podLog(
+    { namespace, name }: { readonly namespace: string; readonly name: string },
+    { signal, ...options }: LogOptions,
+  ): Promise<string> {
+    const query = new URLSearchParams(Object.entries(options).map(([key, value]): [string, string] => [key, String(value)]));
+    return await this.#client.text({
+      method: 'GET',
+      path: `${resourcePath(pods, namespace, name)}/log?${query.toString()}`,
+      headers: { accept: '*/*' },
+      intent: { verb: 'get', resource: 'pods/log', namespace, name },
+      ...(signal !== undefined && { signal }),
+    });
+  }
+
+  async can(action: Action, options: AbortOptions = {}): Promise<boolean> {
+    return await can(this.#client, action, options);
+  }
+
+  async version(options: AbortOptions = {}): Promise<{ readonly major: number; readonly minor: number; readonly text: string }> {
+    return await serverVersion(this.#client, options);
+  }
+
+  async discover(groupVersion: string, options: AbortOptions = {}): Promise<readonly ApiResource[]> {
+    return await discover(this.#client, groupVersion, options);
+  }
+
   async whoAmI(options: AbortOptions = {}): Promise<string | undefined> {
-    try {
-      const answer = await this.#client.json({
-        method: 'POST',
-        path: '/apis/authentication.k8s.io/v1/selfsubjectreviews',
-        body: { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' },
-        intent: { verb: 'create', resource: 'selfsubjectreviews.authentication.k8s.io' },
-        ...options,
-      });
-      return selfSchema.parse(answer).status.userInfo.username;
-    } catch (error) {
-      // Before Kubernetes 1.28 there is none; a server in front may not know it either.
-      if (error instanceof z.ZodError || (error instanceof Failure && ['NOT_FOUND', 'API_FORBIDDEN', 'API_ERROR'].includes(error.code))) {
-        return undefined;
-      }
-      throw error;
-    }
+    return await whoAmI(this.#client, options);
+  }
+
+  #namespaceOf(resource: Resource<KubeObject>, options: { readonly namespace?: string }): string | undefined {
+    return resource.namespaced ? (options.namespace ?? this.namespace) : undefined;
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { KubeObject, Resource } from './types.ts';
+import type { KubeObject, Manifest, Resource } from './types.ts';
 
 /** Go writes an empty slice or map as null, or not at all: here both are the empty one. */
 export const listOf = <T extends z.ZodType>(item: T) =>
@@ -71,6 +71,21 @@ export function defineResource<T extends KubeObject>(
   schema: z.ZodType<T>,
 ): Resource<T> {
   return { ...names, parse: (value) => schema.parse(value) };
+}
+
+const manifestSchema = z.looseObject({ apiVersion: z.string(), kind: z.string(), metadata: z.looseObject({ name: z.string() }) });
+
+/** A kind whose objects are kept whole, as the API server sends them: for who writes objects of many kinds. */
+export function manifestResource(
+  names: Pick<Resource<KubeObject>, 'kind' | 'plural' | 'group' | 'version' | 'namespaced'>,
+): Resource<Manifest & KubeObject> {
+  // One object of a list has neither apiVersion nor kind (API conventions: lists and simple kinds).
+  const apiVersion = names.group === '' ? names.version : `${names.group}/${names.version}`;
+  return {
+    ...names,
+    parse: (value) =>
+      manifestSchema.parse(typeof value === 'object' && value !== null ? { apiVersion, kind: names.kind, ...value } : value),
+  };
 }
 
 /** The path of a resource's list, or of one object: `/apis/apps/v1/namespaces/shop/deployments/web`. */

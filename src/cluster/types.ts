@@ -49,6 +49,80 @@ export type WatchEvent<T> =
   | { readonly type: 'set'; readonly object: T; readonly previous: T | undefined }
   | { readonly type: 'deleted'; readonly object: T };
 
+/** An object as it is written to the API: whole for `create`, or what is to be applied. */
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name?: string; readonly namespace?: string; readonly [field: string]: unknown };
+  readonly [field: string]: unknown;
+}
+
+export interface WriteOptions extends AbortOptions {
+  /** Absent: the cluster's namespace, of a kind that has one. */
+  readonly namespace?: string;
+  /** Who the API server says has changed what (`metadata.managedFields`). `kpctl` where it is not given. */
+  readonly fieldManager?: string;
+  /** Everything is checked, by admission webhooks too, and nothing is stored (`dryRun=All`). */
+  readonly dryRun?: boolean;
+}
+
+/** A change of an object (kubernetes.io, Update API Objects in Place Using kubectl patch; Server-Side Apply). */
+export type Patch =
+  | {
+      /** Server-side apply: creates the object where there is none; `force` takes fields over from other managers. */
+      readonly kind: 'apply';
+      readonly object: Manifest;
+      readonly force?: boolean;
+    }
+  /** RFC 7386: `null` removes a field, lists are replaced whole. With `metadata.resourceVersion` only of that version. */
+  | { readonly kind: 'merge'; readonly object: Readonly<Record<string, unknown>> }
+  /** Lists of objects are merged by their keys; built-in kinds only. */
+  | { readonly kind: 'strategic'; readonly object: Readonly<Record<string, unknown>> }
+  /** RFC 6902. */
+  | { readonly kind: 'json'; readonly operations: readonly object[] };
+
+export interface PatchOptions extends WriteOptions {
+  /** `status`, `ephemeralcontainers`, `scale`. */
+  readonly subresource?: string;
+}
+
+export interface DeleteOptions extends AbortOptions {
+  readonly namespace?: string;
+  /** What becomes of the objects that it owns; absent: the kind's default. */
+  readonly propagation?: 'Background' | 'Foreground' | 'Orphan';
+  /** Only the object with this uid, or in this version; else Failure API_CONFLICT. */
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+  readonly dryRun?: boolean;
+}
+
+/** What may be asked of the API (authorization.k8s.io/v1 ResourceAttributes). */
+export interface Action {
+  readonly verb: string;
+  readonly group?: string;
+  readonly resource: string;
+  readonly subresource?: string;
+  /** Absent: in all namespaces, or of a kind that has none. */
+  readonly namespace?: string;
+  readonly name?: string;
+}
+
+export interface LogOptions extends AbortOptions {
+  readonly container: string;
+  /** Of the container before the last restart. */
+  readonly previous?: boolean;
+  readonly tailLines?: number;
+  readonly limitBytes?: number;
+}
+
+/** One kind of a group and version, as discovery tells of it. */
+export interface ApiResource {
+  readonly kind: string;
+  readonly plural: string;
+  readonly namespaced: boolean;
+  readonly verbs: readonly string[];
+}
+
 /** A cluster as one kubeconfig context reaches it. */
 export interface Cluster extends Closeable {
   /** Name of the context in use. */
@@ -70,6 +144,20 @@ export interface Cluster extends Closeable {
    * from outside of the pod, as a port-forward does not. A status other than 2xx is a Failure with the server's words.
    */
   getFromPod(target: PodPort, path: string, options?: AbortOptions): Promise<string>;
+  /** Failures: those of every request, and API_EXISTS, API_INVALID. Not sent again when its connection breaks. */
+  create<T extends KubeObject>(resource: Resource<T>, object: Manifest, options?: WriteOptions): Promise<T>;
+  /** Answers the object as it is then. Failures: those of every request, and API_CONFLICT, API_INVALID. */
+  patch<T extends KubeObject>(resource: Resource<T>, name: string, change: Patch, options?: PatchOptions): Promise<T>;
+  /** Begins the deletion; an object with finalizers, and a pod, ends later. Failures: those of every request (NOT_FOUND), and API_CONFLICT. */
+  delete(resource: Resource<KubeObject>, name: string, options?: DeleteOptions): Promise<void>;
+  /** What a container has written (`get` on pods/log). */
+  podLog(pod: { readonly namespace: string; readonly name: string }, options: LogOptions): Promise<string>;
+  /** Whether the user may do that (SelfSubjectAccessReview), which any user may ask. */
+  can(action: Action, options?: AbortOptions): Promise<boolean>;
+  /** Of the server: `{ major: 1, minor: 35, text: 'v1.35.4' }`. */
+  version(options?: AbortOptions): Promise<{ readonly major: number; readonly minor: number; readonly text: string }>;
+  /** The kinds of `v1`, `apps/v1` …; Failure NOT_FOUND where the server has no such group and version. */
+  discover(groupVersion: string, options?: AbortOptions): Promise<readonly ApiResource[]>;
   /** The API server's name of the user (SelfSubjectReview), or undefined where it cannot be asked. */
   whoAmI(options?: AbortOptions): Promise<string | undefined>;
 }

@@ -15,6 +15,7 @@ import {
   workloadLabel,
   type Workload,
 } from '../../../src/cluster/workloads.ts';
+import { fakeCluster } from '../../harness/fake-cluster.ts';
 
 test('NAME and TYPE/NAME with short names, plurals and groups, in any case', (t) => {
   t.deepEqual(parseWorkload('web'), { name: 'web' });
@@ -75,26 +76,14 @@ function clusterWith(objects: Record<string, readonly object[]>, forbidden: read
     if (forbidden.includes(resource.plural)) throw new Failure('API_FORBIDDEN', `${resource.plural} is forbidden`);
     return (objects[resource.plural] ?? []).map((object) => resource.parse(object));
   };
-  const unused = (): never => {
-    throw new Error('not used');
-  };
-  return {
-    context: 'test',
-    namespace: 'shop',
-    server: 'https://test',
+  return fakeCluster({
     get: async <T extends KubeObject>(resource: Resource<T>, name: string) => {
       const found = read(resource).find(({ metadata }) => metadata.name === name);
       if (found === undefined) throw new Failure('NOT_FOUND', 'not found');
       return await Promise.resolve(found);
     },
     list: async <T extends KubeObject>(resource: Resource<T>, _options?: ListOptions) => await Promise.resolve(read(resource)),
-    watch: unused,
-    portForward: unused,
-    getFromPod: unused,
-    whoAmI: unused,
-    close: unused,
-    [Symbol.asyncDispose]: unused,
-  };
+  });
 }
 
 test('a NAME is found in whatever kind has it; a Service of that name does not make it ambiguous', async (t) => {

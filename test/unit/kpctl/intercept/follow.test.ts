@@ -1,11 +1,12 @@
 import test from 'ava';
 import { serviceSchema } from '../../../../src/cluster/services.ts';
-import type { Cluster, KubeObject, Resource } from '../../../../src/cluster/types.ts';
+import type { KubeObject, Resource } from '../../../../src/cluster/types.ts';
 import type { Workload } from '../../../../src/cluster/workloads.ts';
 import { followPods } from '../../../../src/kpctl/intercept/follow.ts';
 import type { PodRoutes } from '../../../../src/kpctl/intercept/routes.ts';
 import { Failure } from '../../../../src/platform/errors.ts';
 import { FakeWatches } from '../../simulator/fake-watches.ts';
+import { fakeCluster } from '../../../harness/fake-cluster.ts';
 
 const workload: Workload = {
   type: 'service',
@@ -35,23 +36,11 @@ function podOf(name: string, uid: string, sidecar: boolean): KubeObject {
 
 /** Follows until the test ends; `list` is what the API server answers, and throws where it fails. */
 function follow(list: () => readonly KubeObject[]) {
-  const unused = (): never => {
-    throw new Error('not used');
-  };
   const watches = new FakeWatches({});
-  const cluster: Cluster = {
-    context: 'test',
-    namespace: 'shop',
-    server: 'https://test',
-    get: unused,
+  const cluster = fakeCluster({
     list: async <T extends KubeObject>(resource: Resource<T>) => await Promise.resolve(list().map((raw) => resource.parse(raw))),
     watch: (resource, options) => watches.watch(resource, options),
-    portForward: unused,
-    getFromPod: unused,
-    whoAmI: unused,
-    close: unused,
-    [Symbol.asyncDispose]: unused,
-  };
+  });
   const joined = Promise.withResolvers<PodRoutes>();
   const warned = Promise.withResolvers<string>();
   const interception = { has: () => false, join: joined.resolve };

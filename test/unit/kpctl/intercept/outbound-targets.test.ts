@@ -6,6 +6,7 @@ import { describeRoute } from '../../../../src/kpctl/intercept/routes.ts';
 import { parseOutboundMapping } from '../../../../src/kpctl/options.ts';
 import { Failure } from '../../../../src/platform/errors.ts';
 import { FakeWatches } from '../../simulator/fake-watches.ts';
+import { fakeCluster } from '../../../harness/fake-cluster.ts';
 
 const ports = [
   { name: 'postgres', port: 5432, targetPort: 15432 },
@@ -29,26 +30,15 @@ function slice(name: string, ...addresses: string[]): KubeObject {
 }
 
 function clusterOf(watches: FakeWatches): Cluster {
-  const unused = (): never => {
-    throw new Error('not used');
-  };
-  return {
-    context: 'test',
+  return fakeCluster({
     namespace: 'elsewhere',
-    server: 'https://test',
     get: async <T extends KubeObject>(resource: Resource<T>, name: string, options?: { readonly namespace?: string }): Promise<T> => {
       const spec = services[`${options?.namespace}/${name}`];
       if (spec === undefined) throw new Failure('NOT_FOUND', `${name} not found`);
       return await Promise.resolve(resource.parse(serviceSchema.parse({ metadata: { name, namespace: options?.namespace }, spec })));
     },
-    list: unused,
     watch: (resource, options) => watches.watch(resource, options),
-    portForward: unused,
-    getFromPod: unused,
-    whoAmI: unused,
-    close: unused,
-    [Symbol.asyncDispose]: unused,
-  };
+  });
 }
 
 async function find(wanted: readonly string[], watches: FakeWatches = new FakeWatches({})): Promise<OutboundTargets> {

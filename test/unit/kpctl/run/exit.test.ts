@@ -6,24 +6,12 @@ import { Exit } from '../../../../src/kpctl/run/exit.ts';
 import { Failure } from '../../../../src/platform/errors.ts';
 import { acceptSession, newSessionId } from '../../../../src/tunnel/index.ts';
 import { handlers, laptopHello, podHello, socketPair } from '../../tunnel/pair.ts';
+import { fakeCluster } from '../../../harness/fake-cluster.ts';
 
 function clusterOf(portForward: Cluster['portForward']): Cluster {
-  const unused = (): never => {
-    throw new Error('not used');
-  };
-  return {
-    context: 'test',
-    namespace: 'shop',
-    server: 'https://test',
-    get: unused,
-    list: unused,
-    watch: unused,
+  return fakeCluster({
     portForward,
-    getFromPod: unused,
-    whoAmI: unused,
-    close: unused,
-    [Symbol.asyncDispose]: unused,
-  };
+  });
 }
 
 test('when the pod is gone a flow waits for another one no longer than its patience', async (t) => {
