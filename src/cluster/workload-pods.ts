@@ -46,6 +46,11 @@ export function declaredSidecarOf(pod: Pod): Container | undefined {
   return [...pod.spec.containers, ...lasting].find(({ name }) => name === SIDECAR_NAME);
 }
 
+/** False for a pod whose sidecar is told (`kpeering.io/outbound: disabled`) to dial nothing for laptops. */
+export function dialsForLaptops(pod: Pod): boolean {
+  return declaredSidecarOf(pod)?.env.find(({ name }) => name === 'KPEERING_OUTBOUND')?.value !== 'disabled';
+}
+
 /**
  * What to list or watch to see a workload's pods come and go: a superset of {@link podsOf}, so check the owner. Undefined for
  * a Service without a selector.

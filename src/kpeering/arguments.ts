@@ -20,6 +20,8 @@ export interface RoleFlags {
 export interface SidecarFlags {
   readonly inboundPort: number;
   readonly graceSeconds: number;
+  /** Whether laptops may dial from this pod. */
+  readonly outbound: boolean;
 }
 
 interface Flag<T> {
@@ -49,10 +51,19 @@ const flags = {
   drainSeconds: seconds('drain-seconds', 'how long flows may go on after SIGTERM', 25),
   inboundPort: port('inbound-port', 'where the rules send inbound TCP', ports.inbound),
   graceSeconds: seconds('grace-seconds', "how long a lost laptop's claims wait for it", 10),
+  outbound: {
+    name: 'outbound',
+    argument: 'enabled|disabled',
+    help: "whether laptops may dial with this pod's network identity",
+    variable: 'KPEERING_OUTBOUND',
+    fallback: true,
+    parse: (text) => ({ enabled: true, disabled: false })[text],
+    form: 'enabled or disabled',
+  } satisfies Flag<boolean>,
 } as const;
 
 const ofRole = ['tunnelPort', 'healthPort', 'healthHost', 'drainSeconds'] as const;
-const ofSidecar = [...ofRole, 'inboundPort', 'graceSeconds'] as const;
+const ofSidecar = [...ofRole, 'inboundPort', 'graceSeconds', 'outbound'] as const;
 
 const commands = {
   sidecar: "captures the pod's flows, and takes each to the laptop that claims it, or to where it was going",
@@ -87,7 +98,7 @@ export function parseOrder(argv: readonly string[], environment: NodeJS.ProcessE
     drainSeconds: read(flags.drainSeconds),
   };
   if (command === 'gateway') return { command, ...role };
-  return { command, ...role, inboundPort: read(flags.inboundPort), graceSeconds: read(flags.graceSeconds) };
+  return { command, ...role, inboundPort: read(flags.inboundPort), graceSeconds: read(flags.graceSeconds), outbound: read(flags.outbound) };
 }
 
 function parse(argv: readonly string[], names: readonly (keyof typeof flags)[]): Readonly<Record<string, string | boolean | undefined>> {
@@ -107,7 +118,8 @@ function helpText(): string {
 function roleHelp(command: 'sidecar' | 'gateway', names: readonly (keyof typeof flags)[]): string {
   const list = names.map((name) => {
     const { name: option, argument, help, variable, fallback } = flags[name];
-    return `  --${`${option} <${argument}>`.padEnd(26)}${help} (default: ${fallback}, or $${variable})`;
+    const value = fallback === true ? 'enabled' : fallback;
+    return `  --${`${option} <${argument}>`.padEnd(28)}${help} (default: ${value}, or $${variable})`;
   });
   return `usage: kpeering ${command} [OPTION]...\n\n${commands[command]}\n\n${list.join('\n')}\n`;
 }

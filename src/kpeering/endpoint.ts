@@ -37,6 +37,8 @@ export interface EndpointOptions {
   readonly onEnded?: (session: Session, end: SessionEnd) => void;
   /** Ports of kpeering in this pod, that no laptop may dial; the tunnel's own is always one. */
   readonly ownPorts: () => readonly number[];
+  /** Whether laptops may dial at all. Default: true. */
+  readonly dials?: boolean;
   /** SO_MARK of what is dialled for laptops, by which the pod's rules know it. */
   readonly mark?: number;
   readonly log: Logger;
@@ -207,6 +209,8 @@ export class TunnelEndpoint implements Closeable {
 
   #refusal({ kind, destination }: OpenRequest): Refusal | undefined {
     if (kind !== 'dial') return ['unsupported', 'a pod takes no claimed flows'];
+    if (this.#options.dials === false)
+      return ['denied', 'this pod dials nothing for laptops: its annotation kpeering.io/outbound is disabled'];
     if (!this.#isOwn(destination)) return undefined;
     return ['denied', `${formatEndpoint(destination)} is a port of kpeering itself`];
   }

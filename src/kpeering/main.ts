@@ -12,8 +12,8 @@ async function main(): Promise<number> {
       case 'sidecar': {
         const { Sidecar } = await import('./sidecar.ts');
         const log = createLogger('kpeering');
-        const { inboundPort, graceSeconds } = order;
-        const options = { ...roleOptions(order, log), inboundPort, graceMilliseconds: graceSeconds * 1000 };
+        const { inboundPort, graceSeconds, outbound: dials } = order;
+        const options = { ...roleOptions(order, log), inboundPort, dials, graceMilliseconds: graceSeconds * 1000 };
         return await runRole(() => Sidecar.start(options), order.drainSeconds, log);
       }
       case 'gateway': {

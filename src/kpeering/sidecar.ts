@@ -22,6 +22,8 @@ import { udpMetrics } from './udp-metrics.ts';
 export interface SidecarOptions extends RoleOptions {
   /** Where the rules send captured TCP in redirect mode. */
   readonly inboundPort: number;
+  /** False: laptops may not dial from this pod (KPEERING_OUTBOUND=disabled). */
+  readonly dials?: boolean;
   /** What the init container says; read from the environment when absent. */
   readonly capture?: CaptureSettings;
   /** How long a lost laptop's claims wait for it. */
@@ -41,7 +43,7 @@ export class Sidecar implements Role {
   readonly #router: FlowRouter;
   readonly #staying: StayingConnections;
   readonly #ownCalls = new OwnCalls();
-  readonly #ended: Partial<Record<FlowEnd, number>> = {};
+  readonly #ended: Record<FlowEnd, number> = { app: 0, laptop: 0, refused: 0, gone: 0 };
   #endpoint: TunnelEndpoint | undefined;
   #inbound: InboundCapture | undefined;
   #outbound: OutboundCapture | undefined;
@@ -114,6 +116,7 @@ export class Sidecar implements Role {
       answer: async (laptop, method, parameters) => this.#answer(laptop, method, parameters),
       onEnded: (laptop, end) => this.#table.sessionEnded(laptop, end),
       ownPorts: () => Object.values(this.ports),
+      dials: this.#options.dials ?? true,
       log,
       ...marked,
       ...(session === undefined ? {} : { session }),
@@ -161,6 +164,7 @@ export class Sidecar implements Role {
         name: 'kpeering_flows_ended_total',
         help: 'Captured connections that have ended, by where they went',
         type: 'counter',
+        labels: ['to'],
         value: () => Object.entries(this.#ended).map(([to, value]) => ({ labels: { to }, value })),
       },
       {
@@ -238,7 +242,7 @@ export class Sidecar implements Role {
   async #captured(flow: Flow): Promise<void> {
     try {
       const end = await this.#router.route(flow);
-      this.#ended[end] = (this.#ended[end] ?? 0) + 1;
+      this.#ended[end] += 1;
     } catch (error) {
       this.#options.log.error({ err: error }, 'a bug: a flow failed');
       flow.socket.resetAndDestroy();

@@ -22,7 +22,7 @@ import { Manifests, systemManifests } from './manifests.ts';
 import { AddressPool, labAddresses } from './network/addresses.ts';
 import { ServiceRules, setUpNode } from './network/node.ts';
 import { Sandbox } from './network/sandbox.ts';
-import { Store } from './objects/store.ts';
+import { Store, type PodAdmission } from './objects/store.ts';
 import { runProgram, type ProgramOptions, type ProgramOutcome } from './run.ts';
 
 export interface LabOptions {
@@ -34,6 +34,8 @@ export interface LabOptions {
   readonly images: LabImages;
   /** Folders and files that programs of the lab read: they are not hidden by the lab's own mounts. */
   readonly keepVisible?: readonly string[];
+  /** Changes pods when they are created, as mutating webhooks do. */
+  readonly admission?: PodAdmission;
   readonly bookmarkMilliseconds?: number;
   /** The first wait of a container that crashed twice; the kubelet's is 10 s. */
   readonly backoffMilliseconds?: number;
@@ -95,7 +97,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   // Sockets of name services and container runtimes, and lock files: not for pods.
   const cover = ['/run'].filter((folder) => mayCover(folder, [...needed, workspace]));
 
-  const store = new Store();
+  const store = new Store(options.admission);
   const users = new Users();
   const serviceAddresses = new AddressPool('10.96', 20);
   const manifests = new Manifests(store, serviceAddresses);

@@ -51,8 +51,14 @@ export class Manifests {
       };
       const status: unknown = previous?.['status'];
       const object = { ...manifest, metadata, ...(status !== undefined && { status }) };
-      collection.admit(manifest.kind === 'Service' ? this.#withAddress(object, this.#store.services.get(scope, name)) : object);
+      collection.admit(this.#completed(object, scope, previous === undefined));
     }
+  }
+
+  /** What the API server adds to an object when it is stored, and what admission makes of a new pod. */
+  #completed(object: Manifest, namespace: string, isNew: boolean): unknown {
+    if (object.kind === 'Service') return this.#withAddress(object, this.#store.services.get(namespace, object.metadata.name));
+    return object.kind === 'Pod' && isNew ? this.#store.admitPod(object, namespace) : object;
   }
 
   delete(text: string, namespace: string): void {

@@ -3,6 +3,8 @@
  *
  *     node test/bench/idle.ts [--runs 5] [--settle 3000]
  *
+ * Then the same after `/metrics` was asked for, ten times, as of a sidecar that Prometheus scrapes.
+ *
  * `private` is Private_Dirty, what is its own and no file's; `private clean` pages come from files and can be dropped; resident counts
  * the program's file, too, which all Nodes of a machine share (proc_pid_smaps_rollup, proc(5)).
  */
@@ -39,6 +41,7 @@ function build(directory: string): void {
   symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'));
 }
 
+/** Of kpeering, its supervisor, and kpeering once it is scraped. */
 async function once(directory: string, mode: 'redirect' | 'tproxy'): Promise<readonly Memory[]> {
   const rules = join(directory, 'rules.json');
   writeFileSync(
@@ -62,10 +65,14 @@ async function once(directory: string, mode: 'redirect' | 'tproxy'): Promise<rea
   const environment = { PATH: process.env['PATH'], KPEERING_NODE: process.execPath, KPEERING_RULES_FILE: rules };
   const supervisor = start(['sh', join(directory, 'bin/supervise.sh'), 'sidecar', ...ports], environment);
   try {
-    await supervisor.waitForLine(/"mode":/u);
+    const started = await supervisor.waitForLine(/"mode":/u);
+    const port = /"health":(\d+)/u.exec(started)?.[1];
     await sleep(Number(values.settle));
     const [child = ''] = readFileSync(`/proc/${supervisor.pid}/task/${supervisor.pid}/children`, 'latin1').trim().split(' ');
-    return [memoryOf(Number(child)), memoryOf(supervisor.pid)];
+    const idle = [memoryOf(Number(child)), memoryOf(supervisor.pid)];
+    for (let scrape = 0; scrape < 10; scrape++) await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    await sleep(Number(values.settle));
+    return [...idle, memoryOf(Number(child))];
   } finally {
     supervisor.kill('SIGTERM');
     await supervisor.exited;
@@ -82,7 +89,7 @@ try {
   for (const mode of ['redirect', 'tproxy'] as const) {
     const runs: (readonly Memory[])[] = [];
     for (let run = 0; run < Number(values.runs); run++) runs.push(await once(directory, mode));
-    for (const [index, name] of ['kpeering', 'its supervisor'].entries()) {
+    for (const [index, name] of ['kpeering', 'its supervisor', 'kpeering, scraped'].entries()) {
       const of = (key: keyof Memory): string => (median(runs.map((run) => run[index]?.[key] ?? NaN)) / 1024).toFixed(1);
       process.stdout.write(
         `${mode}: ${name}: private ${of('dirty')} MiB, private clean ${of('clean')} MiB, resident ${of('resident')} MiB\n`,

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { atParentsEnd, outsideListener, startLab, type Lab } from '../../lab/index.ts';
 import { messageOf } from '../../platform/errors.ts';
 import { createLogger } from '../../platform/log.ts';
+import { injectByLabel } from './injection.ts';
 import { playChat } from './chat-story.ts';
 import { playHttp, playSuddenDeath } from './http-story.ts';
 import { insideTaskSchema, type InsideMessage, type InsideTask } from './inside-messages.ts';
@@ -36,6 +37,7 @@ async function main(): Promise<number> {
   const lab = await startLab({
     images,
     keepVisible: [root, node],
+    admission: injectByLabel,
     log: createLogger('lab', process.env['KPEERING_LOG'] ?? 'error'),
     ...(apiListener !== undefined && task.kind === 'keep' && { apiListener, directory: task.directory }),
   });

@@ -1,6 +1,6 @@
 import { pods as podResource } from '../../cluster/resources.ts';
 import type { Cluster } from '../../cluster/types.ts';
-import { isReady, sidecarOf } from '../../cluster/workloads.ts';
+import { dialsForLaptops, isReady, sidecarOf } from '../../cluster/workloads.ts';
 import { deadline, type AbortOptions } from '../../platform/abort.ts';
 import { OwnedStack, type Closeable } from '../../platform/owned.ts';
 import { newSessionId, type LocalHello } from '../../tunnel/index.ts';
@@ -77,7 +77,9 @@ export class Probers implements Closeable {
     if (namespace === undefined) return undefined;
     const names = new Set(this.#links.map(({ pod }) => pod.name));
     const found = await this.#cluster.list(podResource, { namespace, ...options }).catch(() => []);
-    const usable = found.find((pod) => !names.has(pod.metadata.name) && isReady(pod) && sidecarOf(pod) !== undefined);
+    const usable = found.find(
+      (pod) => !names.has(pod.metadata.name) && isReady(pod) && sidecarOf(pod) !== undefined && dialsForLaptops(pod),
+    );
     return usable === undefined ? undefined : { namespace, name: usable.metadata.name };
   }
 }

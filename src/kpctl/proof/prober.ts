@@ -47,7 +47,10 @@ export function podProber(name: string, pod: LinkedPod, session: Session): Probe
         return await converse(stream, `GET ${path} HTTP/1.0\r\nHost: ${formatEndpoint(destination)}\r\n\r\n`, options);
       } catch (error) {
         const message = options.signal?.aborted === true ? 'no answer in time' : messageOf(error);
-        return { kind: error instanceof OpenError && error.errorClass === 'refused' ? 'refused' : 'silent', message };
+        const refusal = error instanceof OpenError ? error.errorClass : undefined;
+        // A pod that dials nothing for laptops says nothing about another one.
+        if (refusal === 'denied') return { kind: 'unusable' };
+        return { kind: refusal === 'refused' ? 'refused' : 'silent', message };
       }
     },
   };

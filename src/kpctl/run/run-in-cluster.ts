@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Cluster } from '../../cluster/types.ts';
 import type { Pod } from '../../cluster/resources.ts';
-import { findWorkload, parseWorkload, workloadLabel, type Workload } from '../../cluster/workloads.ts';
+import { dialsForLaptops, findWorkload, parseWorkload, workloadLabel, type Workload } from '../../cluster/workloads.ts';
 import { formatEndpoint } from '../../forwarder/dial.ts';
 import { createLogger } from '../../platform/log.ts';
 import { OwnedStack } from '../../platform/owned.ts';
@@ -77,7 +77,7 @@ export async function runInCluster(request: RunRequest, terminal: Terminal, inte
     helloAnswer,
   ]);
 
-  const exit = stack.use(makeExit(cluster, place?.workload, hello, onEvent));
+  const exit = stack.use(makeExit(cluster, place?.workload, hello, { notices, onEvent }));
   const firstListen = new FirstListen(place?.ports.mappings.map(({ local }) => local) ?? []);
   const [network] = await Promise.all([
     startPrivateNetwork(
@@ -206,13 +206,19 @@ function makeExit(
   cluster: Cluster,
   workload: Workload | undefined,
   hello: LocalHello,
-  onEvent: (pod: string, event: LinkEvent) => void,
+  { notices, onEvent }: { readonly notices: Notices; readonly onEvent: (pod: string, event: LinkEvent) => void },
 ): Exit {
   return new Exit({
     choose: async (options) => {
       if (workload === undefined) return await findGateway(cluster, options);
-      const [pod] = await attachablePods(cluster, workload, options);
-      return { namespace: workload.namespace, name: pod?.metadata.name ?? '' };
+      const pods = await attachablePods(cluster, workload, options);
+      const pod = pods.find((one) => dialsForLaptops(one));
+      if (pod !== undefined) return { namespace: workload.namespace, name: pod.metadata.name };
+      notices.once(
+        'outbound-disabled',
+        `${workloadLabel(workload)} dials nothing for laptops (kpeering.io/outbound): calls leave from the gateway`,
+      );
+      return await findGateway(cluster, options);
     },
     link: (pod, onLinkEvent) =>
       new PodLink({

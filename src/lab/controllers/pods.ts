@@ -16,20 +16,20 @@ export function createPod(
   name: string,
   labels: Readonly<Record<string, string>> = {},
 ): void {
-  store.pods.put(
-    podSchema.parse({
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: {
-        name,
-        namespace: owner.metadata.namespace ?? '',
-        labels: { ...template.metadata.labels, ...labels },
-        annotations: template.metadata.annotations ?? {},
-        ownerReferences: [ownerReference(owner)],
-      },
-      spec: template.spec,
-    }),
-  );
+  const namespace = owner.metadata.namespace ?? '';
+  const pod = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name,
+      namespace,
+      labels: { ...template.metadata.labels, ...labels },
+      annotations: template.metadata.annotations ?? {},
+      ownerReferences: [ownerReference(owner)],
+    },
+    spec: template.spec,
+  };
+  store.pods.put(podSchema.parse(store.admitPod(pod, namespace)));
 }
 
 export function ownerReference({ apiVersion, kind, metadata }: LabObject): Pod['metadata']['ownerReferences'][number] {

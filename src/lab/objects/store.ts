@@ -35,9 +35,22 @@ function define<T extends LabObject>(names: string, apiVersion: string, schema: 
   return { kind, plural, singular, shortNames, group: group ?? '', version: version ?? '', namespaced, schema };
 }
 
+/**
+ * What a mutating webhook is in a real cluster: a pod that is about to be created, with its namespace's labels and annotations, and what it becomes.
+ * May throw: the pod is stored as it was.
+ */
+export type PodAdmission = (pod: unknown, namespace: AdmittingNamespace) => unknown;
+
+export interface AdmittingNamespace {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
 /** All objects of the lab's cluster, one collection for each kind, under one resourceVersion. */
 export class Store {
   readonly #counter: VersionCounter = { current: 1 };
+  readonly #admission: PodAdmission;
   readonly namespaces = this.#collect(define('Namespace namespaces namespace ns', 'v1', plainSchema, false));
   readonly nodes = this.#collect(define('Node nodes node no', 'v1', plainSchema, false));
   readonly pods = this.#collect(define('Pod pods pod po', 'v1', podSchema));
@@ -69,6 +82,16 @@ export class Store {
     this.endpointSlices,
     this.serviceCidrs,
   ];
+
+  constructor(admission: PodAdmission = (pod) => pod) {
+    this.#admission = admission;
+  }
+
+  /** What a new pod of a namespace becomes at its admission. */
+  admitPod(pod: unknown, namespace: string): unknown {
+    const { labels = {}, annotations = {} } = this.namespaces.get('', namespace)?.metadata ?? {};
+    return this.#admission(pod, { name: namespace, labels, annotations });
+  }
 
   #collect<T extends LabObject>(kind: ApiKind<T>): Collection<T> {
     return new Collection(kind, this.#counter);

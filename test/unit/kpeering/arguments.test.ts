@@ -15,6 +15,7 @@ test('the command line comes before the environment, and that before the default
     drainSeconds: 0,
     inboundPort: ports.inbound,
     graceSeconds: 0.5,
+    outbound: true,
   });
 });
 

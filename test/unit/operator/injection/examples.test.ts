@@ -24,7 +24,7 @@ const workloadSchema = z.looseObject({
   }),
 });
 
-for (const file of ['http.yaml', 'redirect.yaml', 'chat.yaml']) {
+for (const file of ['by-hand.yaml']) {
   const text = readFileSync(new URL(`../../../../deploy/examples/${file}`, import.meta.url), 'utf8');
   for (const document of parseAllDocuments(text)) {
     const parsed = workloadSchema.safeParse(document.toJS());
