@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { openWithEarlyData } from '../forwarder/early-data.ts';
 import { spliceStream } from '../forwarder/splice.ts';
 import type { Flow } from '../interceptor/types.ts';
 import { messageOf } from '../platform/errors.ts';
@@ -120,16 +121,14 @@ export class FlowRouter {
     return 'gone';
   }
 
-  /** Dial before accept: the laptop has reached its process before a byte is passed. Undefined: the session was lost meanwhile, decide anew. */
+  /** Dial before accept: the laptop has reached its process before a byte is passed to anybody. Undefined: the session was lost meanwhile, decide anew. */
   async #offer(flow: Flow, tenure: Tenure, caller: WaitingCaller): Promise<FlowEnd | undefined> {
     const { socket, source, destination, outbound } = flow;
     const { session } = tenure;
     let stream: TunnelStream;
     try {
-      stream = await session.open(
-        { kind: 'claimed', destination, source, ...(outbound === undefined ? {} : { outbound }) },
-        { signal: caller.signal },
-      );
+      const request = { kind: 'claimed', destination, source, ...(outbound === undefined ? {} : { outbound }) } as const;
+      stream = await openWithEarlyData(session, request, socket, { signal: caller.signal });
     } catch (error) {
       if (caller.signal.aborted) return 'gone';
       if (error instanceof OpenError && error.errorClass === 'lost') {
@@ -149,7 +148,6 @@ export class FlowRouter {
     }
     const spliced = spliceStream(socket, stream);
     caller.handOver();
-    repeatEnd(socket);
     tenure.activeFlows += 1;
     try {
       await spliced;

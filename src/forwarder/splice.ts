@@ -64,13 +64,12 @@ class StreamSplice implements StreamSink {
       countRead(chunk.length);
       if (!stream.write(chunk)) socket.pause();
     });
-    socket.on('end', () => {
-      this.#socketEnded = true;
-      stream.end();
-    });
+    socket.on('end', () => this.#socketHasEnded());
     socket.on('error', (error) => this.#socketFailed(messageOf(error)));
     socket.on('close', () => this.#socketClosed());
     stream.attach(this);
+    // It was read before, and half-closed when nobody listened for that.
+    if (socket.readableEnded) this.#socketHasEnded();
     if (socket.destroyed) this.#socketClosed();
     else socket.resume();
   }
@@ -132,6 +131,11 @@ class StreamSplice implements StreamSink {
     }
     this.#writer = 'idle';
     if (this.#streamEnded) this.#endSocket();
+  }
+
+  #socketHasEnded(): void {
+    this.#socketEnded = true;
+    this.#stream.end();
   }
 
   #endSocket(): void {

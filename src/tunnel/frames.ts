@@ -37,7 +37,7 @@ export const END = 0x01;
 export const EXHAUSTED = 0x02;
 
 /** The features that this code knows; in force is what both ends name in their HELLO. */
-export const features = ['datagrams'] as const;
+export const features = ['datagrams', 'early-data'] as const;
 export type Feature = (typeof features)[number];
 
 /** Why a stream was reset: payload of RESET. */
@@ -55,6 +55,8 @@ export const limits = {
   incomingStreams: 8192,
   /** Streams of the far end that wait for our answer. */
   pendingOpens: 2048,
+  /** Bytes of a stream that may be sent, and are kept, before its OPEN is answered. */
+  earlyBytes: 16 * 1024,
   /** Requests of the far end that wait for our answer. */
   pendingRequests: 256,
   /** Control frames that wait because the far end does not read; beyond it the transport is given up. */

@@ -11,6 +11,7 @@ export type {
   Endpoint,
   IncomingAssociation,
   IncomingStream,
+  OpeningStream,
   OpenRequest,
   Peer,
   Session,

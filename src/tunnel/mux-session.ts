@@ -6,6 +6,7 @@ import { OpenError, ProtocolError } from './errors.ts';
 import type { FrameBatch } from './frame-batch.ts';
 import { FrameType, limits, ResetCode, type Feature } from './frames.ts';
 import { peerOf, type ReceivedHello } from './hello.ts';
+import { Opening } from './opening.ts';
 import { abortedError, causeOf, lostError, OutgoingOpens, PendingIncoming, type IncomingHost } from './pending.ts';
 import { Link, type LinkOwner } from './link.ts';
 import type { MuxSettings } from './mux-settings.ts';
@@ -16,6 +17,7 @@ import { ReceiveWindows } from './receive-window.ts';
 import { Turns } from './turns.ts';
 import type {
   DatagramCounters,
+  OpeningStream,
   OpenRequest,
   Peer,
   Session,
@@ -39,6 +41,8 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
   readonly #associations: Associations;
   readonly #windows: ReceiveWindows;
   readonly #peerWindow: number;
+  /** The feature `early-data` is in force. */
+  readonly #earlyData: boolean;
   readonly #resolveEnded: (end: SessionEnd) => void;
   readonly #streams = new Map<number, MuxStream>();
   readonly #outgoing = new OutgoingOpens();
@@ -61,6 +65,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
     this.#resolveEnded = resolve;
     this.#link = new Link(duplex, this, settings.times);
     const inForce = (feature: Feature): boolean => settings.features.includes(feature) && received.hello.features.includes(feature);
+    this.#earlyData = inForce('early-data');
     this.#associations = new Associations(this.#link, this.#numbers, inForce('datagrams'), handlers.incomingAssociation?.bind(handlers));
     this.#calls = new Calls(handlers, (type, id, payload) => this.#link.send(type, id, payload));
   }
@@ -82,14 +87,20 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
     this.#link.start(rest);
   }
 
-  async open(request: OpenRequest, options: AbortOptions = {}): Promise<TunnelStream> {
+  beginOpen(request: OpenRequest, options: AbortOptions = {}): OpeningStream {
     const { signal } = options;
     if (this.#endCause !== undefined) throw lostError(this.#endCause);
     if (signal?.aborted === true) throw abortedError(signal);
     const id = this.#numbers.take() ?? this.#usedUp();
-    const answer = this.#outgoing.answerTo(id, signal, () => this.#sendReset(id, ResetCode.application));
+    const stream = new MuxStream(id, this, this.#peerWindow, this.#windows.open());
+    const answer = this.#outgoing.answerTo(stream, signal, () => this.#sendReset(id, ResetCode.application));
     this.#link.send(FrameType.open, id, encodeOpen(request));
-    return answer;
+    // Credit is never used up by early data: what is done about that belongs to a stream that is open.
+    return new Opening(stream, answer, this.#earlyData ? Math.min(limits.earlyBytes, this.#peerWindow - 1) : 0);
+  }
+
+  async open(request: OpenRequest, options: AbortOptions = {}): Promise<TunnelStream> {
+    return this.beginOpen(request, options).answer;
   }
 
   openAssociation(request: OpenRequest): TunnelAssociation {
@@ -125,8 +136,13 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
 
   data(id: number, slice: Buffer, flags: number): void {
     const stream = this.#streams.get(id);
-    if (stream !== undefined) stream.receivedData(slice, flags);
-    else this.#checkAnswered(id, 'DATA');
+    if (stream !== undefined) {
+      stream.receivedData(slice, flags);
+      return;
+    }
+    const incoming = this.#earlyData ? this.#incoming.get(id) : undefined;
+    if (incoming === undefined) this.#checkAnswered(id, 'DATA');
+    else incoming.receivedEarly(slice, flags);
   }
 
   datagram(id: number, payload: Buffer): void {
@@ -215,6 +231,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
     if (this.#incoming.delete(incoming.id)) {
       this.#streams.set(incoming.id, stream);
       this.#link.send(FrameType.accept, incoming.id, NO_PAYLOAD);
+      for (const chunk of incoming.takeEarly()) stream.receivedData(chunk, 0);
     } else stream.receivedReset(this.#endCause === undefined ? 'peer' : 'session-lost');
     return stream;
   }
@@ -249,20 +266,9 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
   #receivedAnswer(type: number, id: number, payload: Buffer): void {
     if (!this.#numbers.isOurs(id) || !this.#numbers.wasOpened(id))
       throw new ProtocolError(`an answer to stream ${id}, which was not opened`);
-    const pending = this.#outgoing.take(id);
-    // Given up meanwhile: our RESET is on its way.
-    if (pending === undefined) {
-      if (this.#streams.has(id)) throw new ProtocolError(`a second answer to stream ${id}`);
-      return;
-    }
-    if (type === FrameType.refuse) {
-      const { errorClass, message } = decodeRefusal(payload);
-      pending.refused(new OpenError(errorClass, message));
-      return;
-    }
-    const stream = new MuxStream(id, this, this.#peerWindow, this.#windows.open());
-    this.#streams.set(id, stream);
-    pending.accepted(stream);
+    if (this.#streams.has(id)) throw new ProtocolError(`a second answer to stream ${id}`);
+    if (type === FrameType.refuse) this.#outgoing.refused(id, decodeRefusal(payload));
+    else this.#outgoing.accepted(id, (stream) => this.#streams.set(id, stream));
   }
 
   #receivedReset(id: number, code: number): void {

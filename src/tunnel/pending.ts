@@ -1,5 +1,8 @@
-import { OpenError } from './errors.ts';
+import { ByteQueue } from './byte-queue.ts';
+import { OpenError, ProtocolError } from './errors.ts';
+import { END, limits } from './frames.ts';
 import type { Refusal } from './open-messages.ts';
+import type { MuxStream } from './stream.ts';
 import type { DialErrorClass, IncomingStream, OpenRequest, SessionEnd, TunnelStream } from './types.ts';
 
 /** What an incoming stream needs of its session. */
@@ -14,6 +17,7 @@ export class PendingIncoming implements IncomingStream {
   readonly request: OpenRequest;
   readonly #host: IncomingHost;
   #answered = false;
+  #early: ByteQueue | undefined;
   #controller: AbortController | undefined;
   #cancelled: Error | undefined;
 
@@ -43,6 +47,22 @@ export class PendingIncoming implements IncomingStream {
     if (this.#cancelled === undefined) this.#host.refused(this, { errorClass, message });
   }
 
+  /** DATA that came before our answer. Throws ProtocolError when it is more than may. */
+  receivedEarly(slice: Buffer, flags: number): void {
+    const early = (this.#early ??= new ByteQueue());
+    if ((flags & END) !== 0) throw new ProtocolError(`the end of stream ${this.id} before it was accepted`);
+    if (early.bytes + slice.length > limits.earlyBytes) throw new ProtocolError(`more early data on stream ${this.id} than the limit`);
+    // A copy: the slice would keep all that was read with it.
+    if (slice.length > 0) early.push(Buffer.from(slice));
+  }
+
+  /** What has come, once. */
+  takeEarly(): readonly Buffer[] {
+    const early = this.#early;
+    this.#early = undefined;
+    return early?.takeAll() ?? [];
+  }
+
   /** The far end gave up, or the session ended. */
   cancel(cause: Error): void {
     this.#cancelled = cause;
@@ -56,8 +76,9 @@ export class PendingIncoming implements IncomingStream {
 }
 
 /** Who waits for the answer to an OPEN of ours. */
-export interface PendingOutgoing {
-  accepted(stream: TunnelStream): void;
+interface PendingOutgoing {
+  readonly stream: MuxStream;
+  accepted(): void;
   refused(error: OpenError): void;
 }
 
@@ -69,13 +90,22 @@ export class OutgoingOpens {
     return this.#pending.has(id);
   }
 
-  /** Resolves or rejects with the answer to `id`; `giveUp` is called when the signal aborts before. */
-  async answerTo(id: number, signal: AbortSignal | undefined, giveUp: () => void): Promise<TunnelStream> {
+  /** Resolves or rejects with the answer to the OPEN of `stream`; `giveUp` is called when the signal aborts before. */
+  async answerTo(stream: MuxStream, signal: AbortSignal | undefined, giveUp: () => void): Promise<TunnelStream> {
+    const { id } = stream;
     const { promise, resolve, reject } = Promise.withResolvers<TunnelStream>();
-    this.#pending.set(id, { accepted: resolve, refused: reject });
+    this.#pending.set(id, {
+      stream,
+      accepted: () => resolve(stream),
+      refused: (error) => {
+        stream.discard();
+        reject(error);
+      },
+    });
     if (signal === undefined) return promise;
     const abort = (): void => {
       if (!this.#pending.delete(id)) return;
+      stream.discard();
       giveUp();
       reject(abortedError(signal));
     };
@@ -87,16 +117,27 @@ export class OutgoingOpens {
     }
   }
 
-  /** The answer has come; undefined: nobody waits for it. */
-  take(id: number): PendingOutgoing | undefined {
-    const pending = this.#pending.get(id);
-    this.#pending.delete(id);
-    return pending;
+  /** The far end has accepted. `open` is told first of the stream; not of one that was given up meanwhile: our RESET is on its way. */
+  accepted(id: number, open: (stream: MuxStream) => void): void {
+    const pending = this.#take(id);
+    if (pending === undefined) return;
+    open(pending.stream);
+    pending.accepted();
+  }
+
+  refused(id: number, { errorClass, message }: Refusal): void {
+    this.#take(id)?.refused(new OpenError(errorClass, message));
   }
 
   lost(cause: Error): void {
     for (const pending of this.#pending.values()) pending.refused(lostError(cause));
     this.#pending.clear();
+  }
+
+  #take(id: number): PendingOutgoing | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    return pending;
   }
 }
 

@@ -147,6 +147,11 @@ export class MuxStream implements TunnelStream {
     if (this.sendable) this.#host.enqueue(this);
   }
 
+  /** The far end will not have it: what waits is dropped. Sends nothing. */
+  discard(): void {
+    if (!this.#isFinished()) this.#finish();
+  }
+
   /** Reset by the far end, or because the session ended. Sends nothing. */
   receivedReset(reason: StreamResetReason): void {
     if (this.#isFinished()) return;

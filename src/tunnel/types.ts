@@ -69,6 +69,19 @@ export interface IncomingStream {
   refuse(error: DialErrorClass, message: string): void;
 }
 
+/** A stream of ours that waits for the far end's answer. */
+export interface OpeningStream {
+  /** How many bytes may be sent before the answer now; 0 where the far end does not know how. */
+  readonly earlyRoom: number;
+  /**
+   * Sends the first bytes, `earlyRoom` at most: the far end keeps them until it has accepted, and drops them if it refuses. The stream goes on
+   * behind them. Saves the time that an answer takes. The buffer must not be changed afterwards.
+   */
+  sendEarly(chunk: Buffer): void;
+  /** Resolves when the far end has dialled and accepted. Rejects with `OpenError` (class and message), also when the session is lost meanwhile (class `lost`). */
+  readonly answer: Promise<TunnelStream>;
+}
+
 /** Receives what the far end of an association sends. Called synchronously from the transport's reads: do not block. */
 export interface DatagramSink {
   /** One datagram, whole; the buffer is the receiver's to keep. */
@@ -164,7 +177,9 @@ export interface Session extends Closeable {
   readonly activeStreams: number;
   /** `performance.now()` of the last frame heard. */
   readonly lastHeard: number;
-  /** Resolves when the far end has dialled and accepted. Rejects with `OpenError` (class and message), also when the session is lost meanwhile (class `lost`). */
+  /** Asks the far end for a stream. Throws `OpenError` where the session has ended. */
+  beginOpen(request: OpenRequest, options?: AbortOptions): OpeningStream;
+  /** The answer to {@link beginOpen}, for who has nothing to send before it. */
   open(request: OpenRequest, options?: AbortOptions): Promise<TunnelStream>;
   /**
    * Opens a UDP association; it may be sent to at once (the far end keeps a few datagrams until it has answered). Throws `OpenError`:

@@ -1,4 +1,4 @@
-import { dialTcp, spliceSockets, spliceStream } from '../../forwarder/index.ts';
+import { dialTcp, openWithEarlyData, spliceSockets, spliceStream } from '../../forwarder/index.ts';
 import type { Flow, FlowHandler } from '../../interceptor/types.ts';
 import { messageOf } from '../../platform/errors.ts';
 import { OpenError, type Session } from '../../tunnel/index.ts';
@@ -35,7 +35,7 @@ async function throughTunnel(flow: Flow, options: OutboundOptions): Promise<void
   socket.once('error', ignored);
   try {
     const session = await options.session();
-    const stream = await session.open({ kind: 'dial', destination, source });
+    const stream = await openWithEarlyData(session, { kind: 'dial', destination, source }, socket);
     socket.off('error', ignored);
     await spliceStream(socket, stream);
   } catch (error) {

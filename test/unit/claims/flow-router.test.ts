@@ -4,20 +4,21 @@ import test from 'ava';
 import { ClaimTable, FlowRouter, type ClaimSession } from '../../../src/claims/index.ts';
 import type { Flow } from '../../../src/interceptor/types.ts';
 import { silentLogger } from '../../../src/platform/log.ts';
-import { OpenError, type SessionEnd } from '../../../src/tunnel/index.ts';
+import { OpenError, type Session, type SessionEnd } from '../../../src/tunnel/index.ts';
+import { opening } from '../../harness/opening.ts';
 import { socketPair } from '../tunnel/pair.ts';
 
 const graceMilliseconds = 60_000;
 const target = { protocol: 'tcp', port: 80 } as const;
 
 /** A flow to port 80, its caller's socket, and a router that notes what it hands to the app. */
-async function scene(open: ClaimSession['open'], maximumWaiting?: number) {
+async function scene(open: Session['open'], maximumWaiting?: number) {
   const table = new ClaimTable({ graceMilliseconds });
   const ended = Promise.withResolvers<SessionEnd>();
   const session: ClaimSession = {
     id: 'a',
     peer: { role: 'laptop', software: '0', name: 'alice@mbp' },
-    open,
+    beginOpen: opening(open),
     openAssociation: () => {
       throw new Error('this test opens no associations');
     },

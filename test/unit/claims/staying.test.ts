@@ -20,7 +20,9 @@ function scene() {
   const session: ClaimSession = {
     id: 'a',
     peer: { role: 'laptop', software: '0', name: 'alice@mbp' },
-    open: async () => Promise.reject(new Error('this test opens nothing')),
+    beginOpen: () => {
+      throw new Error('this test opens nothing');
+    },
     openAssociation: () => {
       throw new Error('this test opens nothing');
     },

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
-import test from 'ava';
 import { acceptSession, connectSession, newSessionId, OpenError } from '../../../src/tunnel/index.ts';
 import { FrameBatch } from '../../../src/tunnel/frame-batch.ts';
 import { FrameDecoder } from '../../../src/tunnel/frame-decoder.ts';
@@ -8,7 +7,7 @@ import { FrameType, limits } from '../../../src/tunnel/frames.ts';
 import { encodeHello, readHello } from '../../../src/tunnel/hello.ts';
 import type { IncomingAssociation, OpenRequest, TunnelAssociation } from '../../../src/tunnel/types.ts';
 import { DatagramRecorder, echo } from './datagram-recorder.ts';
-import { acceptor, handlers, laptopHello, podHello, Recorder, request, sessionPair, socketPair } from './pair.ts';
+import { acceptor, handlers, laptopHello, podHello, Recorder, request, sessionPair, socketPair, test } from './pair.ts';
 
 const MIB = 1024 * 1024;
 

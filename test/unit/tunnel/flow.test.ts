@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import test from 'ava';
-import { acceptor, Recorder, request, sessionPair } from './pair.ts';
+import { acceptor, Recorder, request, sessionPair, test } from './pair.ts';
 
 const MIB = 1024 * 1024;
 

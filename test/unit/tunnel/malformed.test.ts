@@ -27,6 +27,8 @@ const malformed: Record<string, Buffer> = {
   'a ping of another size': frame(FrameType.ping, 0, '1234'),
   'data on a stream that was never opened': frame(FrameType.data, 7, 'x'),
   'data before the stream was accepted': Buffer.concat([open(1), frame(FrameType.data, 1, 'x')]),
+  'more early data than may be sent': Buffer.concat([open(1), frame(FrameType.data, 1, Buffer.alloc(16_385))]),
+  'the end of a stream before it was accepted': Buffer.concat([open(1), frame(FrameType.data, 1, 'x', END)]),
   'an open with a number of our own side': open(2),
   'an open with the number 0': open(0),
   'an open with a number that was used': Buffer.concat([open(3), open(1)]),
@@ -48,7 +50,7 @@ for (const [name, bytes] of Object.entries(malformed)) {
   test(`${name} ends the session with a ProtocolError, and the sender is told`, async (t) => {
     const [near, far] = await socketPair();
     const accepting = acceptSession(far, podHello, handlers({ incoming: () => undefined, incomingAssociation: () => undefined }));
-    const features = ['datagrams'];
+    const features = name.includes('early data') || name.startsWith('the end') ? ['datagrams', 'early-data'] : ['datagrams'];
     near.write(encodeHello({ session: newSessionId(), role: 'laptop', software: '1', name: 'x', window: 1000, features }));
     const { rest } = await readHello(near, 'a pod', AbortSignal.timeout(5000));
     const session = await accepting;

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import type { ExecutionContext } from 'ava';
+import { connect, createServer, Socket, type AddressInfo, type Server } from 'node:net';
+import type { Duplex } from 'node:stream';
+import ava, { type ExecutionContext } from 'ava';
 import { acceptSession, connectSession, newSessionId, type SessionOptions } from '../../../src/tunnel/index.ts';
 import type { IncomingStream, Session, SessionHandlers, StreamResetReason, StreamSink, TunnelStream } from '../../../src/tunnel/types.ts';
 
@@ -48,19 +49,40 @@ export function handlers(changes: Partial<SessionHandlers> = {}): SessionHandler
 export interface Pair {
   readonly laptop: Session;
   readonly pod: Session;
-  readonly sockets: readonly [Socket, Socket];
+  /** The transport's ends: TCP sockets unless `overTransport` says otherwise. */
+  readonly sockets: readonly [Duplex, Duplex];
 }
 
-/** Two sessions over real sockets; both are closed, and both sockets seen closed, when the test ends. */
+/** A test of the tunnel. Over a transport of its own each has the process to itself: their deadlines are short. */
+export function test(title: string, body: (t: ExecutionContext) => Promise<void> | void): void {
+  if (makeTransport === socketPair) ava(title, body);
+  else ava.serial(title, body);
+}
+
+type MakeTransport = (t: ExecutionContext) => Promise<readonly [Duplex, Duplex]>;
+let makeTransport: MakeTransport = socketPair;
+
+/** What the sessions of this process's pairs run over from now on. */
+export function overTransport(make: MakeTransport): void {
+  makeTransport = make;
+}
+
+/** Ends a transport at one side, as a network does that breaks. */
+export function breakOff(end: Duplex): void {
+  if (end instanceof Socket) end.resetAndDestroy();
+  else end.destroy();
+}
+
+/** Two sessions over a real transport; both are closed, and both of its ends seen closed, when the test ends. */
 export async function sessionPair(
   t: ExecutionContext,
   laptop: Partial<SessionHandlers> = {},
   pod: Partial<SessionHandlers> = {},
   options: SessionOptions = {},
 ): Promise<Pair> {
-  const sockets = await socketPair();
+  const sockets = await makeTransport(t);
   const accepting = acceptSession(sockets[1], podHello, handlers(pod), options);
-  const transport = { description: 'a pair of sockets', connect: async () => sockets[0] };
+  const transport = { description: 'the pair of a test', connect: async () => sockets[0] };
   const sessions = await Promise.all([
     connectSession(transport, { ...laptopHello, id: newSessionId() }, handlers(laptop), options),
     accepting,

@@ -24,6 +24,7 @@ test('docs/protocol.md gives the limits that the code has', (t) => {
   t.is(limit('bytes of DATAGRAM frames'), limits.datagramBacklogBytes);
   t.is(limit("a stream's window") * 2 ** 20, limits.windowBytes);
   t.is(limit('growth of all windows') * 2 ** 20, limits.windowGrowthBytes);
+  t.is(limit('early data'), limits.earlyBytes);
   t.is(limit('requests of the far end'), limits.pendingRequests);
   t.is(limit('control frames') * 2 ** 20, limits.controlBacklogBytes);
   t.is(limit('`message`'), limits.messageLength);

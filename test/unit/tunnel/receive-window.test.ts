@@ -1,7 +1,6 @@
-import test from 'ava';
 import { limits } from '../../../src/tunnel/frames.ts';
 import { ReceiveWindows, type ReceiveWindow } from '../../../src/tunnel/receive-window.ts';
-import { acceptor, request, sessionPair } from './pair.ts';
+import { acceptor, request, sessionPair, test } from './pair.ts';
 
 test('credit is returned half a window at a time', (t) => {
   const window = new ReceiveWindows(1000).open();

@@ -1,9 +1,8 @@
 import { once } from 'node:events';
-import test from 'ava';
 import { acceptSession, connectSession, newSessionId, OpenError, RequestError, VersionError } from '../../../src/tunnel/index.ts';
 import type { IncomingStream } from '../../../src/tunnel/types.ts';
 import { encodeHello, type Hello } from '../../../src/tunnel/hello.ts';
-import { acceptor, chunkOf, handlers, laptopHello, podHello, Recorder, request, sessionPair, socketPair } from './pair.ts';
+import { acceptor, breakOff, chunkOf, handlers, laptopHello, podHello, Recorder, request, sessionPair, socketPair, test } from './pair.ts';
 
 const hello = { session: newSessionId(), role: 'laptop' as const, software: '9', name: 'x', window: 65_536, features: [] } satisfies Hello;
 
@@ -179,7 +178,7 @@ test('a transport that breaks is a loss, not a goodbye', async (t) => {
   const far = acceptor();
   const { laptop, pod, sockets } = await sessionPair(t, {}, { incoming: far.incoming });
   const recorder = new Recorder(await laptop.open(request));
-  sockets[1].resetAndDestroy();
+  breakOff(sockets[1]);
   const ends = await Promise.all([laptop.ended, pod.ended]);
   t.deepEqual(
     ends.map(({ kind }) => kind),
@@ -246,10 +245,10 @@ test('versions without overlap are refused on both ends, with both ranges', asyn
 });
 
 test('a far end that is not kpeering, closes or hangs is told apart, and the duplex is destroyed', async (t) => {
-  for (const [answer, code] of [
-    ['HTTP/1.1 400 Bad Request\r\n\r\n', 'TUNNEL_PROTOCOL'],
-    ['', 'TUNNEL_CLOSED'],
-    [undefined, 'TUNNEL_TIMEOUT'],
+  for (const [answer, code, handshakeMilliseconds] of [
+    ['HTTP/1.1 400 Bad Request\r\n\r\n', 'TUNNEL_PROTOCOL', 20_000],
+    ['', 'TUNNEL_CLOSED', 20_000],
+    [undefined, 'TUNNEL_TIMEOUT', 100],
   ] as const) {
     const [near, far] = await socketPair();
     if (answer !== undefined) far.end(answer);
@@ -257,9 +256,7 @@ test('a far end that is not kpeering, closes or hangs is told apart, and the dup
       { description: 'web', connect: async () => near },
       { ...laptopHello, id: newSessionId() },
       handlers(),
-      {
-        handshakeMilliseconds: 100,
-      },
+      { handshakeMilliseconds },
     );
     await t.throwsAsync(connecting, { code });
     t.true(near.destroyed);

@@ -1,6 +1,7 @@
 import type { AbortOptions } from '../../../../src/platform/abort.ts';
 import { OpenError, RequestError } from '../../../../src/tunnel/index.ts';
-import type { OpenRequest, Session, TunnelStream } from '../../../../src/tunnel/index.ts';
+import type { OpeningStream, OpenRequest, Session, TunnelStream } from '../../../../src/tunnel/index.ts';
+import { opening } from '../../../harness/opening.ts';
 
 /** What the far end answers to a request; a RequestError is thrown at the asker. */
 export type AnswerRequest = (method: string, parameters: unknown) => unknown;
@@ -31,6 +32,10 @@ export class FakeSession implements Session {
     this.asked.push(`${method} ${JSON.stringify(parameters)}`);
     options.signal?.throwIfAborted();
     return await this.answer(method, parameters);
+  }
+
+  beginOpen(request: OpenRequest): OpeningStream {
+    return opening(async () => this.open(request))(request);
   }
 
   async open(request: OpenRequest): Promise<TunnelStream> {
