@@ -7,7 +7,7 @@ import type { FrameBatch } from './frame-batch.ts';
 import { FrameType, limits, ResetCode, type Feature } from './frames.ts';
 import { peerOf, type ReceivedHello } from './hello.ts';
 import { Opening } from './opening.ts';
-import { abortedError, causeOf, lostError, OutgoingOpens, PendingIncoming, type IncomingHost } from './pending.ts';
+import { abortedError, causeOf, lostError, IncomingOpens, OutgoingOpens, PendingIncoming, type IncomingHost } from './pending.ts';
 import { Link, type LinkOwner } from './link.ts';
 import type { MuxSettings } from './mux-settings.ts';
 import { decodeOpen, decodeRefusal, encodeOpen, encodeRefusal, type Refusal } from './open-messages.ts';
@@ -46,8 +46,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
   readonly #resolveEnded: (end: SessionEnd) => void;
   readonly #streams = new Map<number, MuxStream>();
   readonly #outgoing = new OutgoingOpens();
-  readonly #incoming = new Map<number, PendingIncoming>();
-  #incomingStreams = 0;
+  readonly #incoming = new IncomingOpens();
   readonly #turns = new Turns();
   /** Streams that may be due for `drain`. */
   #drainable: MuxStream[] = [];
@@ -196,8 +195,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
     this.#turns.clear();
     this.#drainable = [];
     this.#outgoing.lost(cause);
-    for (const pending of this.#incoming.values()) pending.cancel(cause);
-    this.#incoming.clear();
+    this.#incoming.lost(cause);
     for (const stream of this.#streams.values()) stream.receivedReset('session-lost');
     this.#associations.lost();
     this.#calls.close(cause);
@@ -221,14 +219,14 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
   }
 
   finished(stream: MuxStream): void {
-    if (this.#streams.delete(stream.id) && !this.#numbers.isOurs(stream.id)) this.#incomingStreams -= 1;
+    if (this.#streams.delete(stream.id) && !this.#numbers.isOurs(stream.id)) this.#incoming.ended();
   }
 
   // What incoming streams call.
 
   accepted(incoming: PendingIncoming): TunnelStream {
     const stream = new MuxStream(incoming.id, this, this.#peerWindow, this.#windows.open());
-    if (this.#incoming.delete(incoming.id)) {
+    if (this.#incoming.accepted(incoming.id)) {
       this.#streams.set(incoming.id, stream);
       this.#link.send(FrameType.accept, incoming.id, NO_PAYLOAD);
       for (const chunk of incoming.takeEarly()) stream.receivedData(chunk, 0);
@@ -237,9 +235,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
   }
 
   refused(incoming: PendingIncoming, refusal: Refusal): void {
-    if (!this.#incoming.delete(incoming.id)) return;
-    this.#incomingStreams -= 1;
-    this.#link.send(FrameType.refuse, incoming.id, encodeRefusal(refusal));
+    if (this.#incoming.refused(incoming.id)) this.#link.send(FrameType.refuse, incoming.id, encodeRefusal(refusal));
   }
 
   #receivedOpen(id: number, payload: Buffer): void {
@@ -253,13 +249,12 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
       this.#associations.receivedOpen(id, open.request);
       return;
     }
-    if (this.#incomingStreams >= limits.incomingStreams || this.#incoming.size >= limits.pendingOpens) {
+    if (this.#incoming.full) {
       this.#link.send(FrameType.refuse, id, encodeRefusal({ errorClass: 'failed', message: 'too many streams at once' }));
       return;
     }
     const incoming = new PendingIncoming(id, open.request, this);
-    this.#incomingStreams += 1;
-    this.#incoming.set(id, incoming);
+    this.#incoming.add(incoming);
     this.#handlers.incoming(incoming);
   }
 
@@ -277,11 +272,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
       stream.receivedReset(code === ResetCode.protocol ? 'protocol' : 'peer');
       return;
     }
-    const incoming = this.#incoming.get(id);
-    if (incoming === undefined) return;
-    this.#incoming.delete(id);
-    this.#incomingStreams -= 1;
-    incoming.cancel(new OpenError('aborted', 'the far end gave up'));
+    this.#incoming.cancelled(id);
   }
 
   #sendReset(id: number, code: number): void {
@@ -295,7 +286,7 @@ export class MuxSession implements Session, LinkOwner, StreamHost, IncomingHost 
 
   #checkAnswered(id: number, frame: string): void {
     this.#checkKnown(id, frame);
-    if (this.#incoming.has(id)) throw new ProtocolError(`${frame} on stream ${id} before it was accepted`);
+    if (this.#incoming.get(id) !== undefined) throw new ProtocolError(`${frame} on stream ${id} before it was accepted`);
     if (this.#associations.has(id)) throw new ProtocolError(`${frame} on association ${id}`);
   }
 

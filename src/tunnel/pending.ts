@@ -75,6 +75,55 @@ export class PendingIncoming implements IncomingStream {
   }
 }
 
+/** The far end's OPENs that wait for our answers, and how many streams it has with us. */
+export class IncomingOpens {
+  readonly #pending = new Map<number, PendingIncoming>();
+  /** Open ones, and those that wait. */
+  #streams = 0;
+
+  /** One more may not be. */
+  get full(): boolean {
+    return this.#streams >= limits.incomingStreams || this.#pending.size >= limits.pendingOpens;
+  }
+
+  get(id: number): PendingIncoming | undefined {
+    return this.#pending.get(id);
+  }
+
+  add(incoming: PendingIncoming): void {
+    this.#streams += 1;
+    this.#pending.set(incoming.id, incoming);
+  }
+
+  /** It waits no more: it is a stream. False: it was given up before. */
+  accepted(id: number): boolean {
+    return this.#pending.delete(id);
+  }
+
+  /** It waits no more: it was refused. False: it was given up before. */
+  refused(id: number): boolean {
+    const waited = this.#pending.delete(id);
+    if (waited) this.#streams -= 1;
+    return waited;
+  }
+
+  /** The far end gave up. */
+  cancelled(id: number): void {
+    const incoming = this.#pending.get(id);
+    if (this.refused(id)) incoming?.cancel(new OpenError('aborted', 'the far end gave up'));
+  }
+
+  /** An accepted stream is over. */
+  ended(): void {
+    this.#streams -= 1;
+  }
+
+  lost(cause: Error): void {
+    for (const incoming of this.#pending.values()) incoming.cancel(cause);
+    this.#pending.clear();
+  }
+}
+
 /** Who waits for the answer to an OPEN of ours. */
 interface PendingOutgoing {
   readonly stream: MuxStream;
