@@ -1,8 +1,8 @@
 #!/bin/sh
 # Keeps kpeering running: PID 1 of its container.
 #
-#   supervise.sh sidecar|gateway [OPTION]...   starts kpeering, and starts it again when it dies
-#   supervise.sh [anything else]               becomes kpeering: `version`, `--help`
+#   supervise.sh sidecar|ephemeral|gateway [OPTION]...   starts kpeering, and starts it again when it dies
+#   supervise.sh [anything else]                         becomes kpeering: `version`, `--help`
 #
 #   KPEERING_NODE       the Node that runs it; default: node
 #   KPEERING_RESTARTS   set for kpeering: how often it has been started again
@@ -22,7 +22,7 @@ here=${0%/*}
 kpeering() { exec "${KPEERING_NODE:-node}" "$here/kpeering.js" "$@"; }
 
 case ${1-} in
-  sidecar | gateway) ;;
+  sidecar | ephemeral | gateway) ;;
   *) kpeering "$@" ;;
 esac
 

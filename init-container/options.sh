@@ -173,6 +173,8 @@ read_options() {
 
   exempt_gid=${KPEERING_EXEMPT_GID:-$GID}
   check_number KPEERING_EXEMPT_GID "$exempt_gid" "$exempt_gid" 4294967294 'the number of a group'
+  # Many apps run as it: none of their calls would be captured, and that without a word.
+  [ "$exempt_gid" != 0 ] || usage_error "KPEERING_EXEMPT_GID: 0 is root's group, which apps have too; take one that is the sidecar's alone"
   exempt_mark=
   [ -z "${KPEERING_EXEMPT_MARK-}" ] || read_mark "$KPEERING_EXEMPT_MARK"
 
