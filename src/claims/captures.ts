@@ -1,4 +1,5 @@
 import { capturedPort, capturesOutbound, matchesEntry, type CapturedPort, type Rules } from '../interceptor/rules-file.ts';
+import { RulesRefused } from '../interceptor/rules-refused.ts';
 import type { SwitchedInterceptor } from '../interceptor/types.ts';
 import { messageOf, systemCode } from '../platform/errors.ts';
 import type { Logger } from '../platform/log.ts';
@@ -124,11 +125,16 @@ export class Captures {
 
 /** RequestError `capture-failed`: a listener of ours cannot be opened. */
 export function captureFailed(description: string, error: unknown): RequestError {
-  const forbidden = ['EPERM', 'EACCES'].includes(systemCode(error) ?? '');
-  const remedy = forbidden
+  return new RequestError('capture-failed', `${description} cannot be opened: ${messageOf(error)}; ${remedyFor(error)}`, { cause: error });
+}
+
+function remedyFor(error: unknown): string {
+  if (error instanceof RulesRefused) {
+    return 'without an init container kpeering needs Linux 5.12 or newer with TPROXY in nftables: kpctl inject does without both';
+  }
+  return ['EPERM', 'EACCES'].includes(systemCode(error) ?? '')
     ? 'the sidecar lacks the capability NET_RAW: it must run as user 0 with NET_RAW added (a user other than 0 does not get it)'
     : 'see the log of the sidecar';
-  return new RequestError('capture-failed', `${description} cannot be opened: ${messageOf(error)}; ${remedy}`, { cause: error });
 }
 
 function notCaptured(message: string, details: NotCaptured): RequestError {

@@ -1,10 +1,10 @@
-import { Agent, request as httpRequest, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
-import type { Socket } from 'node:net';
+import { IncomingMessage, request as httpRequest, type Agent, type ClientRequest, type OutgoingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AbortOptions } from '../platform/abort.ts';
 import { Failure, systemCode } from '../platform/errors.ts';
 import { version } from '../platform/version.ts';
+import { ApiAgent } from './api-agent.ts';
 import { failureOfConnection, failureOfStatus, type Intent } from './api-failures.ts';
 import type { ApiServer } from './api-server.ts';
 import type { ClientCertificate, Credential, CredentialSource } from './credential.ts';
@@ -30,6 +30,20 @@ export interface Upgraded {
   /** What was read behind the answer's headers. */
   readonly head: Buffer;
   readonly response: IncomingMessage;
+}
+
+/** What a library needs that makes the request for an upgrade by itself. */
+export interface Handshake {
+  /** `http://HOST/PREFIX/api/v1/…`: TLS is the agent's. */
+  readonly url: string;
+  /** Whether there is TLS. */
+  readonly secure: boolean;
+  /** All that every request of ours carries: credentials, impersonation, Host. */
+  readonly headers: OutgoingHttpHeaders;
+  /** Connects as the kubeconfig says: TLS, client certificate, proxy. */
+  readonly agent: Agent;
+  /** Aborts when no answer came in time, too. */
+  readonly signal: AbortSignal;
 }
 
 /** How long an answer may take from the request to its last byte. A stream only has to begin by then. */
@@ -87,14 +101,23 @@ export class ApiClient {
     });
   }
 
-  /** A connection that the server has upgraded (101), on a socket of its own. */
+  /** A connection that the server has upgraded (101), on a socket of its own. An answer instead of that is a Failure whose cause is an {@link AnswerError}. */
   async upgrade(request: ApiRequest): Promise<Upgraded> {
-    return await this.#failing(request, async () => {
-      using answer = await this.#authenticated(request, async (credential, signal) => {
-        return await this.#send(request, credential, new ApiAgent(this.server, credential.certificate, false), signal);
+    return await this.#upgraded(request, async (credential, signal) => {
+      return await this.#send(request, credential, new ApiAgent(this.server, credential.certificate, false), signal);
+    });
+  }
+
+  /** The same where a library makes the request (WebSocket): `open` resolves with what it made of the connection, or with the answer that refused it. */
+  async upgradeBy<T extends object>(request: ApiRequest, open: (handshake: Handshake) => Promise<T | IncomingMessage>): Promise<T> {
+    return await this.#upgraded(request, async (credential, signal) => {
+      return await open({
+        url: `http://${this.server.host}${this.server.basePath}${request.path}`,
+        secure: this.server.url.startsWith('https:'),
+        headers: this.#headersOf(credential, request.headers),
+        agent: new ApiAgent(this.server, credential.certificate, false),
+        signal,
       });
-      if ('head' in answer.value) return answer.value;
-      throw await this.#failureOf(answer.value, request, answer.signal);
     });
   }
 
@@ -102,6 +125,27 @@ export class ApiClient {
   close(): void {
     this.#closing.abort(new Failure('CLUSTER_CLOSED', `the connection to ${this.server.url} was closed`));
     this.#agent?.agent.destroy();
+  }
+
+  async #upgraded<T extends object>(
+    request: ApiRequest,
+    open: (credential: Credential, signal: AbortSignal) => Promise<T | IncomingMessage>,
+  ): Promise<T> {
+    return await this.#failing(request, async () => {
+      using answer = await this.#authenticated<T | IncomingMessage>(request, open);
+      if (answer.value instanceof IncomingMessage) throw await this.#failureOf(answer.value, request, answer.signal);
+      return answer.value;
+    });
+  }
+
+  #headersOf({ authorization }: Credential, more: OutgoingHttpHeaders | undefined): OutgoingHttpHeaders {
+    return {
+      host: this.server.host,
+      accept: 'application/json',
+      ...this.#headers,
+      ...(authorization !== undefined && { authorization }),
+      ...more,
+    };
   }
 
   #signal({ signal }: AbortOptions): AbortSignal {
@@ -137,14 +181,12 @@ export class ApiClient {
   }
 
   /** Sends with the current credential; once more with a renewed one when it is not accepted. A log-in may take its time. */
-  async #authenticated<T extends IncomingMessage | Upgraded>(
-    request: ApiRequest,
-    send: (credential: Credential, signal: AbortSignal) => Promise<T>,
-  ): Promise<InTime<T>> {
+  async #authenticated<T>(request: ApiRequest, send: (credential: Credential, signal: AbortSignal) => Promise<T>): Promise<InTime<T>> {
     const signal = this.#signal(request);
     const credential = await this.#credentials.current({ signal });
     const answer = await inTime(signal, async (limited) => await send(credential, limited));
-    if ('head' in answer.value || answer.value.statusCode !== 401 || !this.#credentials.rejected(credential)) return answer;
+    if (!(answer.value instanceof IncomingMessage) || answer.value.statusCode !== 401 || !this.#credentials.rejected(credential))
+      return answer;
     answer.value.destroy();
     answer[Symbol.dispose]();
     const renewed = await this.#credentials.current({ signal });
@@ -180,7 +222,7 @@ export class ApiClient {
 
   async #send(
     { method, path, headers, body, contentType = 'application/json' }: ApiRequest,
-    { authorization }: Credential,
+    credential: Credential,
     agent: ApiAgent,
     signal: AbortSignal,
     sent: { request?: ClientRequest } = {},
@@ -192,14 +234,10 @@ export class ApiClient {
         method,
         path: `${this.server.basePath}${path}`,
         signal,
-        headers: {
-          host: this.server.host,
-          accept: 'application/json',
-          ...this.#headers,
-          ...(authorization !== undefined && { authorization }),
+        headers: this.#headersOf(credential, {
           ...(text !== undefined && { 'content-type': contentType, 'content-length': Buffer.byteLength(text) }),
           ...headers,
-        },
+        }),
       });
       sent.request = request;
       request.on('error', (error) => reject(signal.aborted ? signal.reason : error));
@@ -211,39 +249,6 @@ export class ApiClient {
 
   async #failureOf(response: IncomingMessage, { intent }: ApiRequest, signal: AbortSignal): Promise<Failure> {
     return failureOfStatus(response.statusCode ?? 0, await bodyOf(response, signal), intent, this.server.url);
-  }
-}
-
-/** Makes its connections through {@link ApiServer.dial}. */
-class ApiAgent extends Agent {
-  readonly #server: ApiServer;
-  readonly #certificate: ClientCertificate | undefined;
-
-  constructor(server: ApiServer, certificate: ClientCertificate | undefined, keepAlive: boolean) {
-    super({ keepAlive, maxFreeSockets: 16, scheduling: 'lifo' });
-    this.#server = server;
-    this.#certificate = certificate;
-  }
-
-  override createConnection(_options: unknown, callback?: (error: Error | null, stream: Duplex) => void): undefined {
-    void this.#dial(callback ?? (() => {}));
-  }
-
-  async #dial(callback: (error: Error | null, stream: Duplex) => void): Promise<void> {
-    let socket: Socket;
-    try {
-      socket = await this.#server.dial(this.#certificate);
-    } catch (error) {
-      // The type wants a stream beside an error; there is none, and Agent looks for none.
-      Reflect.apply(callback, undefined, [error]);
-      return;
-    }
-    callback(null, socket);
-  }
-
-  /** Ends the connections that carry no request now. */
-  dropIdle(): void {
-    for (const sockets of Object.values(this.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
   }
 }
 

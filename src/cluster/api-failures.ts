@@ -21,12 +21,28 @@ function describe(intent: Intent): string {
   return `${intent.resource}${name}${intent.namespace === undefined ? '' : ` in namespace ${intent.namespace}`}`;
 }
 
+/** An answer other than what was asked for: the cause of the Failure that it became. */
+export class AnswerError extends Error {
+  override readonly name = 'AnswerError';
+  /** HTTP's. */
+  readonly status: number;
+  /** Whether the API server wrote it (a `meta/v1 Status`), and not a gateway or proxy in front of it. */
+  readonly fromApi: boolean;
+
+  constructor(status: number, fromApi: boolean) {
+    super(`HTTP status ${status}${fromApi ? '' : ', and not in the words of an API server'}`);
+    this.status = status;
+    this.fromApi = fromApi;
+  }
+}
+
 /**
  * An HTTP answer other than 2xx as a Failure: API_UNAUTHORIZED, API_FORBIDDEN, NOT_FOUND, API_EXISTS, API_CONFLICT, API_EXPIRED,
  * API_INVALID, API_ERROR.
  */
 export function failureOfStatus(status: number, body: string, intent: Intent, server: string): Failure {
-  const { message: said, reason } = statusOf(body);
+  const { message: said, reason, fromApi } = statusOf(body);
+  const cause = new AnswerError(status, fromApi);
   switch (status) {
     case 401:
       return new Failure(
@@ -35,37 +51,47 @@ export function failureOfStatus(status: number, body: string, intent: Intent, se
         {
           likely: 'the token or the certificate has expired, or belongs to another cluster',
           remedy: 'log in again, and try "kubectl get pods" with the same context',
+          cause,
         },
       );
     case 403:
       return new Failure('API_FORBIDDEN', said || `the API server forbids to ${intent.verb} ${describe(intent)}`, {
-        remedy: `ask for the right to ${intent.verb} ${intent.resource}${intent.namespace === undefined ? ' in all namespaces' : ` in namespace ${intent.namespace}`}`,
+        // a request may need more than one verb: WebSocket's upgrade is a GET, and must be allowed to create, too
+        remedy: `ask for the right to ${/ cannot (\w+) resource /.exec(said)?.[1] ?? intent.verb} ${intent.resource}${intent.namespace === undefined ? ' in all namespaces' : ` in namespace ${intent.namespace}`}`,
+        cause,
       });
     case 404:
-      return new Failure('NOT_FOUND', said || `there is no ${describe(intent)}`);
+      return new Failure('NOT_FOUND', said || `there is no ${describe(intent)}`, { cause });
     case 409:
       return reason === 'AlreadyExists'
-        ? new Failure('API_EXISTS', said || `there is ${describe(intent)} already`)
-        : new Failure('API_CONFLICT', said || `${describe(intent)} was changed by somebody else meanwhile`, { remedy: 'try again' });
+        ? new Failure('API_EXISTS', said || `there is ${describe(intent)} already`, { cause })
+        : new Failure('API_CONFLICT', said || `${describe(intent)} was changed by somebody else meanwhile`, { remedy: 'try again', cause });
     case 422:
-      return new Failure('API_INVALID', said || `the API server does not accept ${describe(intent)}`);
+      return new Failure('API_INVALID', said || `the API server does not accept ${describe(intent)}`, { cause });
     case 410:
-      return new Failure('API_EXPIRED', said || 'the API server has forgotten that version of the list');
+      return new Failure('API_EXPIRED', said || 'the API server has forgotten that version of the list', { cause });
     default:
       return new Failure(
         'API_ERROR',
         `the API server answered ${status} to ${intent.verb} ${describe(intent)}${said === '' ? '' : `: ${said}`}`,
+        { cause },
       );
   }
 }
 
+interface Said {
+  readonly message: string;
+  readonly reason: string | undefined;
+  readonly fromApi: boolean;
+}
+
 /** The message and the reason of a Status, else the first line of what was sent (a gateway's page). */
-function statusOf(body: string): { readonly message: string; readonly reason: string | undefined } {
+function statusOf(body: string): Said {
   try {
     const { message, reason } = statusSchema.parse(JSON.parse(body));
-    return { message: message ?? '', reason: reason ?? undefined };
+    return { message: message ?? '', reason: reason ?? undefined, fromApi: true };
   } catch {
-    return { message: body.startsWith('<') ? '' : (body.trim().split('\n')[0] ?? '').slice(0, 300), reason: undefined };
+    return { message: body.startsWith('<') ? '' : (body.trim().split('\n')[0] ?? '').slice(0, 300), reason: undefined, fromApi: false };
   }
 }
 

@@ -1,9 +1,9 @@
 import type { OutgoingHttpHeaders } from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { AbortOptions } from '../platform/abort.ts';
 import { ExitCode, Failure } from '../platform/errors.ts';
 import type { Logger } from '../platform/log.ts';
-import { ApiClient } from './api-client.ts';
+import { ApiClient, type ApiRequest } from './api-client.ts';
 import { apiServer } from './api-server.ts';
 import { credentialSource } from './credentials.ts';
 import type { UserConfig } from './kubeconfig-schema.ts';
@@ -11,7 +11,7 @@ import type { ContextSettings } from './kubeconfig-schema.ts';
 import { loadContext } from './kubeconfig.ts';
 import { listAll, parseObject } from './lists.ts';
 import { pods } from './pods.ts';
-import { portForward } from './port-forward.ts';
+import { PortForwarder } from './port-forward.ts';
 import { resourceName, resourcePath } from './resource.ts';
 import { can, discover, serverVersion, whoAmI } from './self.ts';
 import type {
@@ -27,6 +27,7 @@ import type {
   PatchOptions,
   PodPort,
   Resource,
+  Transport,
   Watch,
   WriteOptions,
 } from './types.ts';
@@ -45,6 +46,8 @@ export interface ConnectOptions {
   readonly as?: string;
   /** Impersonate these groups, instead of the kubeconfig's `as-groups`. */
   readonly asGroups?: readonly string[];
+  /** What port-forwards must use. Absent: SPDY, or WebSocket where that does not get through. */
+  readonly transport?: Transport;
   /** Hears of watches that fail and are tried again. */
   readonly logger?: Logger;
 }
@@ -65,6 +68,7 @@ class KubernetesCluster implements Cluster {
   readonly namespace: string;
   readonly server: string;
   readonly #client: ApiClient;
+  readonly #portForwarder: PortForwarder;
   readonly #logger: Logger | undefined;
   readonly #watches = new Set<Watch<KubeObject>>();
 
@@ -73,6 +77,7 @@ class KubernetesCluster implements Cluster {
     this.namespace = options.namespace ?? settings.namespace ?? 'default';
     this.server = client.server.url;
     this.#client = client;
+    this.#portForwarder = new PortForwarder(client, options.transport);
     this.#logger = options.logger;
   }
 
@@ -98,8 +103,12 @@ class KubernetesCluster implements Cluster {
     return watch;
   }
 
+  get transport(): Transport | undefined {
+    return this.#portForwarder.transport;
+  }
+
   async portForward(target: PodPort, options: AbortOptions = {}): Promise<Duplex> {
-    return await portForward(this.#client, target, options);
+    return await this.#portForwarder.open(target, options);
   }
 
   async getFromPod({ namespace, pod, port }: PodPort, path: string, options: AbortOptions = {}): Promise<string> {
@@ -124,18 +133,12 @@ class KubernetesCluster implements Cluster {
     await deleteObject(this.#client, resource, this.#namespaceOf(resource, options), name, options);
   }
 
-  async podLog(
-    { namespace, name }: { readonly namespace: string; readonly name: string },
-    { signal, ...options }: LogOptions,
-  ): Promise<string> {
-    const query = new URLSearchParams(Object.entries(options).map(([key, value]): [string, string] => [key, String(value)]));
-    return await this.#client.text({
-      method: 'GET',
-      path: `${resourcePath(pods, namespace, name)}/log?${query.toString()}`,
-      headers: { accept: '*/*' },
-      intent: { verb: 'get', resource: 'pods/log', namespace, name },
-      ...(signal !== undefined && { signal }),
-    });
+  async podLog({ namespace, name }: { readonly namespace: string; readonly name: string }, options: LogOptions): Promise<string> {
+    return await this.#client.text(logRequest(namespace, name, options));
+  }
+
+  async followLog({ namespace, name }: { readonly namespace: string; readonly name: string }, options: LogOptions): Promise<Readable> {
+    return await this.#client.stream(logRequest(namespace, name, { ...options, follow: true }));
   }
 
   async can(action: Action, options: AbortOptions = {}): Promise<boolean> {
@@ -166,6 +169,17 @@ class KubernetesCluster implements Cluster {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function logRequest(namespace: string, name: string, { signal, ...options }: LogOptions & { readonly follow?: boolean }): ApiRequest {
+  const query = new URLSearchParams(Object.entries(options).map(([key, value]): [string, string] => [key, String(value)]));
+  return {
+    method: 'GET',
+    path: `${resourcePath(pods, namespace, name)}/log?${query.toString()}`,
+    headers: { accept: '*/*' },
+    intent: { verb: 'get', resource: 'pods/log', namespace, name },
+    ...(signal !== undefined && { signal }),
+  };
 }
 
 /** The headers of impersonation (kubernetes.io, Authenticating: user impersonation). */

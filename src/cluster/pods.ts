@@ -82,6 +82,7 @@ const address = z.object({ ip: z.string() });
 export const podSpecSchema = z.object({
   containers: listOf(containerSchema),
   initContainers: listOf(containerSchema),
+  ephemeralContainers: listOf(containerSchema),
   nodeName: optionalText,
   serviceAccountName: optionalText,
   hostname: optionalText,
@@ -93,13 +94,16 @@ export type PodSpec = z.infer<typeof podSpecSchema>;
 
 const podStatusSchema = z.object({
   phase: optionalText,
-  conditions: listOf(z.object({ type: z.string(), status: z.string(), reason: optionalText, message: optionalText })),
+  conditions: listOf(
+    z.object({ type: z.string(), status: z.string(), reason: optionalText, message: optionalText, lastProbeTime: optionalText }),
+  ),
   podIP: optionalText,
   podIPs: listOf(address),
   hostIP: optionalText,
   hostIPs: listOf(address),
   containerStatuses: listOf(containerStatusSchema),
   initContainerStatuses: listOf(containerStatusSchema),
+  ephemeralContainerStatuses: listOf(containerStatusSchema),
 });
 
 export const podSchema = z.object({

@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { AbortOptions } from '../platform/abort.ts';
 import type { Closeable } from '../platform/owned.ts';
 
@@ -131,11 +131,14 @@ export interface Cluster extends Closeable {
   readonly namespace: string;
   /** `https://172.31.250.1:6443` */
   readonly server: string;
+  /** What port-forwards are carried by; undefined until one has been opened. */
+  readonly transport: Transport | undefined;
   get<T extends KubeObject>(resource: Resource<T>, name: string, options?: ListOptions): Promise<T>;
   list<T extends KubeObject>(resource: Resource<T>, options?: ListOptions): Promise<readonly T[]>;
   watch<T extends KubeObject>(resource: Resource<T>, options?: ListOptions): Watch<T>;
   /**
-   * One port-forward to a port on the pod's loopback, over SPDY/3.1 (`create` on pods/portforward is enough).
+   * One port-forward to a port on the pod's loopback: over SPDY/3.1 (`create` on pods/portforward is enough), or where that does not get
+   * through over WebSocket (`get` and `create`). What the pod's side refuses is an error of the duplex: Failure PORT_FORWARD_FAILED.
    * The duplex must never be half-closed (containerd ends the forward 1 s later); destroy it when done.
    */
   portForward(target: PodPort, options?: AbortOptions): Promise<Duplex>;
@@ -152,6 +155,8 @@ export interface Cluster extends Closeable {
   delete(resource: Resource<KubeObject>, name: string, options?: DeleteOptions): Promise<void>;
   /** What a container has written (`get` on pods/log). */
   podLog(pod: { readonly namespace: string; readonly name: string }, options: LogOptions): Promise<string>;
+  /** The same, and what it writes from now on, until it ends. The caller destroys it. */
+  followLog(pod: { readonly namespace: string; readonly name: string }, options: LogOptions): Promise<Readable>;
   /** Whether the user may do that (SelfSubjectAccessReview), which any user may ask. */
   can(action: Action, options?: AbortOptions): Promise<boolean>;
   /** Of the server: `{ major: 1, minor: 35, text: 'v1.35.4' }`. */
@@ -161,6 +166,9 @@ export interface Cluster extends Closeable {
   /** The API server's name of the user (SelfSubjectReview), or undefined where it cannot be asked. */
   whoAmI(options?: AbortOptions): Promise<string | undefined>;
 }
+
+/** What a port-forward is spoken in, on the way to the API server. */
+export type Transport = 'spdy' | 'websocket';
 
 export interface PodPort {
   readonly namespace: string;

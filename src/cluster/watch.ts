@@ -20,7 +20,7 @@ export interface WatchTimes {
 }
 
 /** A minute: a dead connection is noticed soon, and going on from a version costs the server next to nothing. */
-const TIMES: WatchTimes = { timeoutSeconds: 60, slackSeconds: 10, firstBackoffMilliseconds: 200, lastBackoffMilliseconds: 15_000 };
+const TIMES: WatchTimes = { timeoutSeconds: 60, slackSeconds: 10, firstBackoffMilliseconds: 200, lastBackoffMilliseconds: 5_000 };
 
 const eventSchema = z.object({ type: z.string(), object: z.unknown() });
 const versionSchema = z.object({ metadata: z.object({ resourceVersion: z.string() }) });

@@ -23,6 +23,8 @@ export interface WorkloadSummary {
   readonly desired: number;
   /** The application's declared TCP and UDP ports, of the pods or else of the template; kpeering's own left out. */
   readonly ports: readonly ContainerPort[];
+  /** Of its pod template; of a pod its own. */
+  readonly labels: Readonly<Record<string, string>>;
   /** How many of its pods have a sidecar (`declaredSidecarOf`): none of none is `none`. */
   readonly sidecar: 'all' | 'some' | 'none';
 }
@@ -32,13 +34,18 @@ export interface ListWorkloadsOptions extends AbortOptions {
   readonly namespace?: string;
 }
 
+interface Template {
+  readonly metadata?: { readonly labels: Readonly<Record<string, string>> } | undefined;
+  readonly spec: Pod['spec'];
+}
+
 interface Controller {
   readonly metadata: Metadata;
   readonly spec: {
     readonly replicas?: number | undefined;
     readonly parallelism?: number | undefined;
     readonly selector?: LabelSelector | undefined;
-    readonly template?: { readonly spec: Pod['spec'] } | undefined;
+    readonly template?: Template | undefined;
   };
 }
 
@@ -79,13 +86,13 @@ export async function listWorkloads(cluster: Cluster, options: ListWorkloadsOpti
       if (type === 'job' && own.length === 0) continue;
       for (const pod of own) claimed.add(pod);
       const desired = spec.replicas ?? spec.parallelism ?? (type === 'daemonset' ? own.length : 1);
-      summaries.push(summary({ type, kind, name: metadata.name, namespace: metadata.namespace ?? '', desired }, own, spec.template?.spec));
+      summaries.push(summary({ type, kind, name: metadata.name, namespace: metadata.namespace ?? '', desired }, own, spec.template));
     }
   }
   for (const pod of alive) {
     if (claimed.has(pod)) continue;
     const { name, namespace = '' } = pod.metadata;
-    summaries.push(summary({ type: 'pod', kind: 'Pod', name, namespace, desired: 1 }, [pod], undefined));
+    summaries.push(summary({ type: 'pod', kind: 'Pod', name, namespace, desired: 1 }, [pod], pod));
   }
   return summaries.toSorted(
     (one, other) =>
@@ -118,16 +125,17 @@ function bySelector(alive: readonly Pod[], { namespace }: Metadata, selector: La
 function summary(
   head: Pick<WorkloadSummary, 'type' | 'kind' | 'name' | 'namespace' | 'desired'>,
   own: readonly Pod[],
-  template: Pod['spec'] | undefined,
+  template: Template | undefined,
 ): WorkloadSummary {
   const sorted = own.toSorted((one, other) => one.metadata.name.localeCompare(other.metadata.name));
-  const specs = own.length > 0 ? own.map(({ spec }) => spec) : template === undefined ? [] : [template];
+  const specs = own.length > 0 ? own.map(({ spec }) => spec) : template === undefined ? [] : [template.spec];
   const ports = new Map<string, ContainerPort>();
   for (const spec of specs) for (const port of applicationPorts(spec)) ports.set(`${port.containerPort}/${port.protocol}`, port);
   const withSidecar = own.filter((pod) => declaredSidecarOf(pod) !== undefined).length;
   return {
     ...head,
     pods: sorted,
+    labels: template?.metadata?.labels ?? {},
     ready: own.filter(isReady).length,
     ports: [...ports.values()].toSorted((one, other) => one.containerPort - other.containerPort),
     sidecar: withSidecar === 0 ? 'none' : withSidecar === own.length ? 'all' : 'some',

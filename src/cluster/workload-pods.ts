@@ -2,6 +2,7 @@ import type { AbortOptions } from '../platform/abort.ts';
 import { Failure } from '../platform/errors.ts';
 import type { Deployment } from './controllers.ts';
 import { replicaSets } from './controllers.ts';
+import { ephemeralOf } from './ephemeral.ts';
 import { formatSelector } from './label-selector.ts';
 import { pods, type Container, type Pod } from './pods.ts';
 import type { LabelSelector, Metadata } from './resource.ts';
@@ -24,7 +25,12 @@ export async function podsOf(cluster: Cluster, workload: Workload, options: Abor
 
 /** Neither finished (Succeeded, Failed) nor being deleted. */
 export function isAlive(pod: Pod): boolean {
-  return pod.metadata.deletionTimestamp === undefined && pod.status.phase !== 'Succeeded' && pod.status.phase !== 'Failed';
+  return pod.metadata.deletionTimestamp === undefined && !isFinished(pod);
+}
+
+/** Its containers have ended, and none will be started again. */
+export function isFinished(pod: Pod): boolean {
+  return pod.status.phase === 'Succeeded' || pod.status.phase === 'Failed';
 }
 
 /** The pod's Ready condition, of a pod that is not being deleted. */
@@ -32,16 +38,20 @@ export function isReady(pod: Pod): boolean {
   return isAlive(pod) && pod.status.conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
 }
 
-/** kpeering's container in the pod (an ordinary one, or an init container that goes on running), while it runs. */
+/** kpeering's container in the pod (an ordinary one, an init container that goes on running, or an ephemeral one), while it runs. */
 export function sidecarOf(pod: Pod): Container | undefined {
-  const container = declaredSidecarOf(pod);
-  if (container === undefined) return undefined;
+  const container = ofSpecification(pod);
+  if (container === undefined) return ephemeralOf(pod);
   const status = [...pod.status.containerStatuses, ...pod.status.initContainerStatuses].find(({ name }) => name === SIDECAR_NAME);
   return status?.state?.running == null ? undefined : container;
 }
 
-/** As {@link sidecarOf}, whether it runs or not. */
+/** As {@link sidecarOf}, whether it runs or not; an ephemeral one only while it runs, because it does so once. */
 export function declaredSidecarOf(pod: Pod): Container | undefined {
+  return ofSpecification(pod) ?? ephemeralOf(pod);
+}
+
+function ofSpecification(pod: Pod): Container | undefined {
   const lasting = pod.spec.initContainers.filter(({ restartPolicy }) => restartPolicy === 'Always');
   return [...pod.spec.containers, ...lasting].find(({ name }) => name === SIDECAR_NAME);
 }

@@ -40,6 +40,9 @@ export interface Rules {
 /** Where a captured inbound port is delivered. */
 export type CapturedPort = { readonly entry: string; readonly listener: Endpoint['port'] };
 
+/** The entry that means every port. */
+export const ALL_PORTS = '*';
+
 /** What a sidecar without a rules file takes for granted: what `redirect.sh` did before it wrote one. */
 export function assumedRules(inbound: number, reason: string): Rules {
   return {
@@ -62,9 +65,6 @@ export function assumedRules(inbound: number, reason: string): Rules {
 }
 
 const DNS_PORT = 53;
-
-/** The entry that means every port. */
-const ALL_PORTS = '*';
 
 /**
  * Reads the JSON of a rules file. By hand and not by zod: an idle sidecar does not load it. Throws an Error that says what is

@@ -2,15 +2,8 @@ import { Command, CommanderError } from 'commander';
 import { ExitCode, Failure } from '../platform/errors.ts';
 import { createLogger } from '../platform/log.ts';
 import { version } from '../platform/version.ts';
-import { envCommand } from './commands/env.ts';
-import { demoCommand } from './commands/demo.ts';
-import { interceptCommand } from './commands/intercept.ts';
-import { leaveCommand } from './commands/leave.ts';
-import { listCommand } from './commands/list.ts';
-import { runCommand } from './commands/run.ts';
-import { statusCommand } from './commands/status.ts';
-import { versionCommand } from './commands/version.ts';
 import { Interruption } from './interruption.ts';
+import { addCommands } from './program.ts';
 import { printable, standardTerminal } from './terminal.ts';
 
 /** The edge of kpctl: the only place that ends the process, hears signals and turns errors into words. */
@@ -27,14 +20,7 @@ async function main(): Promise<number> {
   const finish = (code: number): void => {
     exitCode = code;
   };
-  listCommand(program, terminal);
-  interceptCommand(program, terminal, interruption, finish);
-  leaveCommand(program, terminal);
-  runCommand(program, terminal, interruption, finish);
-  envCommand(program, terminal);
-  statusCommand(program, terminal);
-  demoCommand(program, terminal, interruption, finish);
-  versionCommand(program, terminal);
+  addCommands(program, terminal, interruption, finish);
   for (const command of program.commands) command.copyInheritedSettings(program);
   try {
     await program.parseAsync();

@@ -1,7 +1,7 @@
 import { isIP, isIPv6 } from 'node:net';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { connectCluster } from '../cluster/connect.ts';
-import type { Cluster } from '../cluster/types.ts';
+import type { Cluster, Transport } from '../cluster/types.ts';
 import type { PortProtocol } from '../cluster/workloads.ts';
 import type { OutputFormat } from './terminal.ts';
 
@@ -12,16 +12,27 @@ export interface ClusterOptions {
   readonly kubeconfig?: string;
   readonly as?: string;
   readonly asGroup?: string[];
+  readonly transport?: Transport;
 }
 
-/** Adds `-n`, `--context`, `--kubeconfig`, `--as`, `--as-group`. */
-export function withClusterOptions(command: Command): Command {
+/** Adds `-n`, `--context`, `--kubeconfig`, `--as`, `--as-group`, `--transport`. */
+export function withClusterOptions(command: Command, namespaceHelp = "the namespace (default: the context's)"): Command {
+  return withContextOptions(command.option('-n, --namespace <namespace>', namespaceHelp));
+}
+
+/** The same without `-n`, for a command with an idea of its own of namespaces. */
+export function withContextOptions(command: Command): Command {
   return command
-    .option('-n, --namespace <namespace>', "the namespace (default: the context's)")
     .option('--context <context>', 'the context of the kubeconfig to use')
     .option('--kubeconfig <file>', 'the kubeconfig to use (default: $KUBECONFIG, else ~/.kube/config)')
     .option('--as <user>', 'impersonate this user')
-    .addOption(new Option('--as-group <group...>', 'impersonate these groups'));
+    .addOption(new Option('--as-group <group...>', 'impersonate these groups'))
+    .addOption(
+      new Option(
+        '--transport <protocol>',
+        'what tunnels use on the way to the API server (default: spdy, or websocket where that is refused)',
+      ).choices(['spdy', 'websocket']),
+    );
 }
 
 /** Adds `-o json|yaml`. */
@@ -42,7 +53,28 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     ...(options.kubeconfig !== undefined && { kubeconfig: options.kubeconfig }),
     ...(options.as !== undefined && { as: options.as }),
     ...(options.asGroup !== undefined && { asGroups: options.asGroup }),
+    ...(options.transport !== undefined && { transport: options.transport }),
   });
+}
+
+/** How pods without a sidecar get one before they are attached to. */
+export interface SidecarOptions {
+  readonly inject?: boolean;
+  readonly ephemeral?: boolean;
+  /** True: `--replace` without a name. */
+  readonly replace?: string | true;
+  readonly image?: string;
+  readonly yes?: boolean;
+}
+
+/** Adds `--inject`, `--ephemeral`, `--replace`, `--image`, `--yes`. */
+export function withSidecarOptions(command: Command): Command {
+  return command
+    .option('--inject', 'first inject the workload where it has no sidecar: restarts its pods (asks before; kpctl eject undoes it)')
+    .option('--ephemeral', 'add kpeering to running pods without a sidecar as an ephemeral container: without a restart')
+    .option('--image <image>', "with --ephemeral: the container's image (default: the operator's)")
+    .option('--replace [container]', 'let a container of ours hold the place of this one meanwhile: restarts the pods, twice (asks before)')
+    .option('-y, --yes', 'do not ask before pods are restarted');
 }
 
 /** `--port [LOCAL:]REMOTE[/tcp|/udp]`, the order of `kubectl port-forward`. REMOTE is a port's number or name. */

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { stringify } from 'yaml';
 import { systemCode } from '../platform/errors.ts';
 
@@ -16,14 +17,48 @@ export interface Terminal {
   progress(line: string): void;
   /** One line that the user should see although nothing failed; `kpctl: warning: ` is put before it. */
   warn(line: string): void;
+  /**
+   * Shows a line below all others, in the place of the one that it showed before; undefined takes it away. Absent where lines cannot be
+   * overwritten. For `Progress` (terminal-progress.ts), which everything else uses.
+   */
+  readonly live?: (line: string | undefined) => void;
+  /** Whether results may have colours: they go to a terminal, and nobody has set NO_COLOR (no-color.org). */
+  readonly colours?: boolean;
 }
 
 /** The process's own stdout and stderr. */
-export const standardTerminal: Terminal = {
-  result: (line) => void process.stdout.write(`${line}\n`),
-  progress: (line) => writeToStandardError(`${printable(line)}\n`),
-  warn: (line) => writeToStandardError(`kpctl: warning: ${printable(line)}\n`),
-};
+export const standardTerminal: Terminal = processTerminal(isatty(2) && process.env['TERM'] !== 'dumb');
+
+function processTerminal(overwrites: boolean): Terminal {
+  let shown: string | undefined;
+  const above = (write: () => void): void => {
+    if (shown !== undefined) writeToStandardError(CLEAR_LINE);
+    write();
+    if (shown !== undefined) writeToStandardError(shown);
+  };
+  return {
+    result: (line) => above(() => void process.stdout.write(`${line}\n`)),
+    progress: (line) => above(() => writeToStandardError(`${printable(line)}\n`)),
+    warn: (line) => above(() => writeToStandardError(`kpctl: warning: ${printable(line)}\n`)),
+    colours: isatty(1) && process.env['TERM'] !== 'dumb' && (process.env['NO_COLOR'] ?? '') === '',
+    ...(overwrites && {
+      live: (line) => {
+        if (line === undefined && shown === undefined) return;
+        // A line that the terminal wraps could not be overwritten. Where stderr is a terminal its stream leaves no pipe non-blocking.
+        shown =
+          line === undefined
+            ? undefined
+            : printable(line)
+                .replaceAll('\n', ' ')
+                .slice(0, (process.stderr.columns || 80) - 1);
+        writeToStandardError(`${CLEAR_LINE}${shown ?? ''}`);
+      },
+    }),
+  };
+}
+
+/** To the first column, and erase to the end of the line (ECMA-48, EL). */
+const CLEAR_LINE = '\r\u001B[K';
 
 /**
  * Text with what others have said in it (who holds a claim, why a pod refused) as a terminal may be given it: without control characters

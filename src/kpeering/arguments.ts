@@ -6,7 +6,9 @@ import { EVERYWHERE } from './health.ts';
 /** What `kpeering` is told to do, by its command line and environment. */
 export type Order =
   | ({ readonly command: 'sidecar' } & RoleFlags & SidecarFlags)
+  | ({ readonly command: 'ephemeral' } & RoleFlags & EphemeralFlags)
   | ({ readonly command: 'gateway' } & RoleFlags)
+  | ({ readonly command: 'operator'; readonly webhookPort: number } & Omit<RoleFlags, 'tunnelPort'>)
   | { readonly command: 'version' }
   | { readonly command: 'help'; readonly text: string };
 
@@ -24,6 +26,10 @@ export interface SidecarFlags {
   readonly outbound: boolean;
 }
 
+export interface EphemeralFlags extends Pick<SidecarFlags, 'graceSeconds' | 'outbound'> {
+  readonly idleSeconds: number;
+}
+
 interface Flag<T> {
   /** Long option without its dashes. */
   readonly name: string;
@@ -38,6 +44,8 @@ interface Flag<T> {
 
 const flags = {
   tunnelPort: port('tunnel-port', 'the tunnel, on 127.0.0.1 only', ports.tunnel),
+  // Not "webhook-port": Kubernetes sets KPEERING_WEBHOOK_PORT in every pod of a namespace with our Service.
+  webhookPort: port('admission-port', 'where the API server asks about pods', ports.webhook),
   healthPort: port('health-port', '/healthz, /readyz and /metrics', ports.health),
   healthHost: {
     name: 'health-host',
@@ -50,6 +58,7 @@ const flags = {
   } satisfies Flag<string>,
   drainSeconds: seconds('drain-seconds', 'how long flows may go on after SIGTERM', 25),
   inboundPort: port('inbound-port', 'where the rules send inbound TCP', ports.inbound),
+  idleSeconds: seconds('idle-seconds', 'how long it stays without a laptop', 3600),
   graceSeconds: seconds('grace-seconds', "how long a lost laptop's claims wait for it", 10),
   outbound: {
     name: 'outbound',
@@ -63,11 +72,18 @@ const flags = {
 } as const;
 
 const ofRole = ['tunnelPort', 'healthPort', 'healthHost', 'drainSeconds'] as const;
+const ofEphemeral = [...ofRole, 'idleSeconds', 'graceSeconds', 'outbound'] as const;
 const ofSidecar = [...ofRole, 'inboundPort', 'graceSeconds', 'outbound'] as const;
+
+const ofOperator = ['webhookPort', 'healthPort', 'healthHost', 'drainSeconds'] as const;
+
+const ofCommand = { sidecar: ofSidecar, ephemeral: ofEphemeral, gateway: ofRole, operator: ofOperator } as const;
 
 const commands = {
   sidecar: "captures the pod's flows, and takes each to the laptop that claims it, or to where it was going",
+  ephemeral: 'a sidecar in an ephemeral container: makes its rules when something is claimed, and ends when it is not used',
   gateway: 'the exit for the outbound flows of laptops that name no workload',
+  operator: 'injects kpeering into the pods that ask for it by a label',
   version: 'prints the version',
 } as const;
 
@@ -79,8 +95,8 @@ export function parseOrder(argv: readonly string[], environment: NodeJS.ProcessE
   const [command, ...rest] = argv;
   if (command === undefined || command === '--help' || command === '-h' || command === 'help') return { command: 'help', text: helpText() };
   if (command === 'version' || command === '--version' || command === '-V') return { command: 'version' };
-  if (command !== 'sidecar' && command !== 'gateway') throw wrong(`there is no command "${command}"`);
-  const names = command === 'sidecar' ? ofSidecar : ofRole;
+  if (!isRole(command)) throw wrong(`there is no command "${command}"`);
+  const names = ofCommand[command];
   const given = parse(rest, names);
   if (given['help'] === true) return { command: 'help', text: roleHelp(command, names) };
   function read<T>(flag: Flag<T>): T {
@@ -98,7 +114,13 @@ export function parseOrder(argv: readonly string[], environment: NodeJS.ProcessE
     drainSeconds: read(flags.drainSeconds),
   };
   if (command === 'gateway') return { command, ...role };
-  return { command, ...role, inboundPort: read(flags.inboundPort), graceSeconds: read(flags.graceSeconds), outbound: read(flags.outbound) };
+  if (command === 'operator') {
+    const { tunnelPort: _, ...rest } = role;
+    return { command, ...rest, webhookPort: read(flags.webhookPort) };
+  }
+  const attached = { ...role, graceSeconds: read(flags.graceSeconds), outbound: read(flags.outbound) };
+  if (command === 'ephemeral') return { command, ...attached, idleSeconds: read(flags.idleSeconds) };
+  return { command, ...attached, inboundPort: read(flags.inboundPort) };
 }
 
 function parse(argv: readonly string[], names: readonly (keyof typeof flags)[]): Readonly<Record<string, string | boolean | undefined>> {
@@ -111,11 +133,15 @@ function parse(argv: readonly string[], names: readonly (keyof typeof flags)[]):
 }
 
 function helpText(): string {
-  const list = Object.entries(commands).map(([name, help]) => `  ${name.padEnd(10)}${help}`);
+  const list = Object.entries(commands).map(([name, help]) => `  ${name.padEnd(11)}${help}`);
   return `usage: kpeering COMMAND [OPTION]...\n\nThe part of kpeering that runs in the cluster.\n\n${list.join('\n')}\n\nkpeering COMMAND --help tells its options.\n`;
 }
 
-function roleHelp(command: 'sidecar' | 'gateway', names: readonly (keyof typeof flags)[]): string {
+function isRole(command: string): command is keyof typeof ofCommand {
+  return Object.hasOwn(ofCommand, command);
+}
+
+function roleHelp(command: keyof typeof ofCommand, names: readonly (keyof typeof flags)[]): string {
   const list = names.map((name) => {
     const { name: option, argument, help, variable, fallback } = flags[name];
     const value = fallback === true ? 'enabled' : fallback;

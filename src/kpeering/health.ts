@@ -14,7 +14,8 @@ const HEAD_BYTES = 8192;
 const CONNECTIONS = 64;
 const PATIENCE_MILLISECONDS = 10_000;
 
-interface Answer {
+/** An HTTP response. */
+export interface Answer {
   readonly status: number;
   readonly type?: string;
   readonly body: string;
@@ -39,6 +40,10 @@ export class HealthServer implements Closeable {
   readonly port: number;
   readiness: Readiness = 'starting';
   metrics: readonly Metric[];
+  /** What a role answers besides, by path. A rejection is a bug. */
+  readonly more = new Map<string, () => Promise<Answer>>();
+  /** What is told by `/metrics` after `metrics`, in Prometheus' text format. */
+  moreMetrics: (() => Promise<string>) | undefined;
   readonly #server: Server;
   /** The oldest first. */
   readonly #sockets = new Set<Socket>();
@@ -150,9 +155,9 @@ export class HealthServer implements Closeable {
       case '/readyz':
         return { status: this.readiness === 'ready' ? 200 : 503, body: `${this.readiness}\n` };
       case '/metrics':
-        return { status: 200, type: metricsType, body: await renderMetrics(this.metrics) };
+        return { status: 200, type: metricsType, body: `${await renderMetrics(this.metrics)}${(await this.moreMetrics?.()) ?? ''}` };
       default:
-        return { status: 404, body: 'there are /healthz, /readyz and /metrics\n' };
+        return (await this.more.get(path ?? '')?.()) ?? { status: 404, body: 'there are /healthz, /readyz and /metrics\n' };
     }
   }
 }

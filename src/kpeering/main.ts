@@ -16,10 +16,24 @@ async function main(): Promise<number> {
         const options = { ...roleOptions(order, log), inboundPort, dials, graceMilliseconds: graceSeconds * 1000 };
         return await runRole(() => Sidecar.start(options), order.drainSeconds, log);
       }
+      case 'ephemeral': {
+        const { Ephemeral } = await import('./ephemeral.ts');
+        const log = createLogger('kpeering');
+        const { graceSeconds, outbound: dials, idleSeconds } = order;
+        const options = { ...roleOptions(order, log), dials, graceMilliseconds: graceSeconds * 1000, idleMilliseconds: idleSeconds * 1000 };
+        return await runRole(() => Ephemeral.start(options), order.drainSeconds, log);
+      }
       case 'gateway': {
         const { Gateway } = await import('./gateway.ts');
         const log = createLogger('kpeering');
         return await runRole(() => Gateway.start(roleOptions(order, log)), order.drainSeconds, log);
+      }
+      case 'operator': {
+        const { OperatorRole } = await import('./operator.ts');
+        const log = createLogger('kpeering');
+        const { webhookPort, healthHost, healthPort } = order;
+        const options = { webhookPort, healthHost, healthPort, environment: process.env, log };
+        return await runRole((signal) => OperatorRole.start(options, signal), order.drainSeconds, log);
       }
       case 'help':
         process.stdout.write(order.text);
@@ -43,21 +57,30 @@ function roleOptions({ tunnelPort, healthPort, healthHost }: RoleFlags, log: Log
 }
 
 /**
- * Runs a role until SIGTERM or SIGINT: drains it to the deadline, then closes it. A second signal closes at once. In a pod
+ * Runs a role until SIGTERM or SIGINT, or its own end: drains it to the deadline, then closes it. A second signal closes at once. In a pod
  * the kubelet ends native sidecars after the app's containers, so that what is left then is of no use to anybody.
  */
-async function runRole(start: () => Promise<Role>, drainSeconds: number, log: Logger): Promise<number> {
+async function runRole(start: (signal: AbortSignal) => Promise<Role>, drainSeconds: number, log: Logger): Promise<number> {
   const first = Promise.withResolvers<NodeJS.Signals>();
   const second = Promise.withResolvers<NodeJS.Signals>();
+  const starting = new AbortController();
   let heard = 0;
   function onSignal(signal: NodeJS.Signals): void {
     heard += 1;
     (heard === 1 ? first : second).resolve(signal);
+    starting.abort();
   }
   // Before anything else: as PID 1 of a container a process without a handler ignores SIGTERM.
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
-  const role = await start();
-  const signal = await first.promise;
+  let role: Role;
+  try {
+    role = await start(starting.signal);
+  } catch (error) {
+    if (!starting.signal.aborted) throw error;
+    log.info('ended before it had started');
+    return ExitCode.done;
+  }
+  const signal = await Promise.race([first.promise, ...(role.finished === undefined ? [] : [role.finished])]);
   log.info({ signal, drainSeconds }, 'draining');
   let timer: NodeJS.Timeout | undefined;
   const outcome = await Promise.race([

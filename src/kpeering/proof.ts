@@ -1,7 +1,10 @@
 import { captureFailed } from '../claims/captures.ts';
 import type { ProveAnswer } from '../claims/messages.ts';
 import type { Flow, SwitchedInterceptor } from '../interceptor/types.ts';
+import { messageOf } from '../platform/errors.ts';
 import { ports } from '../platform/ports.ts';
+import { RequestError } from '../tunnel/errors.ts';
+import type { Answer } from './health.ts';
 
 const OPEN_MILLISECONDS = 10_000;
 /** A caller that does not close is reset. */
@@ -68,6 +71,16 @@ export class Proof {
   async close(): Promise<void> {
     this.end();
     await this.#listener?.close();
+  }
+}
+
+/** The operator's question, on the health port (`/prove`): `{"port":15307,"token":"…"}`, or 503 and `{"error":…,"message":…}`. */
+export async function answerProve(proof: () => Proof): Promise<Answer> {
+  try {
+    return { status: 200, type: 'application/json', body: `${JSON.stringify(await proof().begin())}\n` };
+  } catch (error) {
+    const code = error instanceof RequestError ? error.code : 'failed';
+    return { status: 503, type: 'application/json', body: `${JSON.stringify({ error: code, message: messageOf(error) })}\n` };
   }
 }
 

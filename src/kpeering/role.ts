@@ -16,6 +16,8 @@ export interface RoleOptions {
 
 /** A running role: `drain` first, `close` when it has resolved or the deadline has passed. */
 export interface Role extends Closeable {
+  /** Of one that ends by itself: resolves with why. */
+  readonly finished?: Promise<string>;
   drain(): Promise<void>;
 }
 

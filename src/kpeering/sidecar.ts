@@ -2,22 +2,24 @@ import { keyOf, ClaimTable, type ClaimChange, type ClaimSession } from '../claim
 import { FlowRouter, type FlowEnd } from '../claims/flow-router.ts';
 import type { ClaimAnswer, ClaimTarget } from '../claims/messages.ts';
 import { StayingConnections } from '../claims/staying.ts';
+import type { LiveRules } from '../interceptor/live-rules.ts';
 import type { Flow, InterceptorCounters } from '../interceptor/types.ts';
 import type { Closeable } from '../platform/owned.ts';
 import { isReservedPort, ports } from '../platform/ports.ts';
 import { RequestError } from '../tunnel/errors.ts';
 import type { SessionOptions } from '../tunnel/index.ts';
 import { appConnections } from './app-connections.ts';
-import { captureSettings, type CaptureSettings } from './capture-settings.ts';
+import { captureSettings, liveCaptureSettings, type CaptureSettings } from './capture-settings.ts';
 import { TunnelEndpoint } from './endpoint.ts';
 import { HealthServer } from './health.ts';
 import { InboundCapture } from './inbound-capture.ts';
-import { processMetrics, type Metric } from './metrics.ts';
+import { processMetrics } from './metrics.ts';
 import { OutboundCapture, OwnCalls } from './outbound-capture.ts';
 import { isOwnPort } from './own-ports.ts';
 import { passThrough } from './pass-through.ts';
+import { answerProve } from './proof.ts';
 import { helloOf, settled, type Role, type RoleOptions } from './role.ts';
-import { udpMetrics } from './udp-metrics.ts';
+import { sidecarMetrics } from './sidecar-metrics.ts';
 
 export interface SidecarOptions extends RoleOptions {
   /** Where the rules send captured TCP in redirect mode. */
@@ -26,6 +28,10 @@ export interface SidecarOptions extends RoleOptions {
   readonly dials?: boolean;
   /** What the init container says; read from the environment when absent. */
   readonly capture?: CaptureSettings;
+  /** True: no init container has been here; each claim brings its rule, and the last one takes the rules with it (decision 0016). */
+  readonly ownRules?: boolean;
+  /** Told when a laptop has gone. */
+  readonly onSessionEnded?: () => void;
   /** How long a lost laptop's claims wait for it. */
   readonly graceMilliseconds?: number;
   readonly session?: SessionOptions;
@@ -46,6 +52,7 @@ export class Sidecar implements Role {
   readonly #ended: Record<FlowEnd, number> = { app: 0, laptop: 0, refused: 0, gone: 0 };
   #endpoint: TunnelEndpoint | undefined;
   #inbound: InboundCapture | undefined;
+  #live: LiveRules | undefined;
   #outbound: OutboundCapture | undefined;
   #dns: Closeable | undefined;
   #closed: Promise<void> | undefined;
@@ -54,7 +61,9 @@ export class Sidecar implements Role {
     const { log, graceMilliseconds, inboundPort } = options;
     this.counters = this.#counters;
     this.#options = options;
-    this.#settings = options.capture ?? captureSettings(process.env, inboundPort, log);
+    this.#settings =
+      options.capture ??
+      (options.ownRules === true ? liveCaptureSettings(process.env, log) : captureSettings(process.env, inboundPort, log));
     this.#health = health;
     this.#table = new ClaimTable({
       ...(graceMilliseconds === undefined ? {} : { graceMilliseconds }),
@@ -83,6 +92,11 @@ export class Sidecar implements Role {
   /** Where it listens; `inbound` is 0 in tproxy mode. */
   get ports(): { readonly inbound: number; readonly tunnel: number; readonly health: number } {
     return { inbound: this.#inbound?.port ?? 0, tunnel: this.#endpoint?.port ?? 0, health: this.#health.port };
+  }
+
+  /** Whether a laptop is connected, or connections go through here. */
+  get busy(): boolean {
+    return (this.#endpoint?.sessions.length ?? 0) > 0 || (this.#endpoint?.activeDials ?? 0) > 0 || this.#router.activeFlows > 0;
   }
 
   /**
@@ -114,7 +128,10 @@ export class Sidecar implements Role {
       port: this.#options.tunnelPort,
       hello: helloOf('sidecar', this.#options.name),
       answer: async (laptop, method, parameters) => this.#answer(laptop, method, parameters),
-      onEnded: (laptop, end) => this.#table.sessionEnded(laptop, end),
+      onEnded: (laptop, end) => {
+        this.#table.sessionEnded(laptop, end);
+        this.#options.onSessionEnded?.();
+      },
       ownPorts: () => Object.values(this.ports),
       dials: this.#options.dials ?? true,
       log,
@@ -122,8 +139,13 @@ export class Sidecar implements Role {
       ...(session === undefined ? {} : { session }),
     });
     const onFlow = (flow: Flow): void => void this.#captured(flow);
+    if (this.#options.ownRules === true) {
+      const live = await import('../interceptor/live-rules.ts');
+      this.#live = new live.LiveRules({ log, ...marked });
+    }
     this.#inbound = await InboundCapture.start({
       rules,
+      ...(this.#live !== undefined && { live: this.#live }),
       table: this.#table,
       port: inboundPort,
       onFlow,
@@ -145,37 +167,23 @@ export class Sidecar implements Role {
       const { DnsCapture } = await import('./dns-capture.ts');
       this.#dns = await DnsCapture.listen({ port: ports.dns, log, ...marked });
     }
-    this.#health.metrics = [...this.#health.metrics, ...this.#metrics()];
+    const live = this.#live;
+    this.#health.metrics = [
+      ...this.#health.metrics,
+      ...sidecarMetrics({
+        ownPortDials: () => this.#counters.ownPortDials,
+        flows: () => this.#router.activeFlows,
+        ended: () => this.#ended,
+        sessions: () => this.#endpoint?.sessions.length ?? 0,
+        claims: () => this.#table.size,
+        ...(live !== undefined && { liveRules: () => live.size }),
+        udp: () => this.#inbound?.udp ?? [],
+      }),
+    ];
+    this.#health.more.set('/prove', async () => await answerProve(() => this.#ready().proof));
     this.#health.readiness = 'ready';
     const { mode, reason, backend } = rules;
     log.info({ ...this.ports, mode, reason, backend }, `${this.#inbound.description}; tunnel on 127.0.0.1:${this.#endpoint.port}`);
-  }
-
-  #metrics(): readonly Metric[] {
-    return [
-      {
-        name: 'kpeering_own_port_dials_total',
-        help: 'Connections that were reset because they were to a port of kpeering itself, or would have looped',
-        type: 'counter',
-        value: () => this.#counters.ownPortDials,
-      },
-      { name: 'kpeering_flows', help: 'Captured connections that have not ended', type: 'gauge', value: () => this.#router.activeFlows },
-      {
-        name: 'kpeering_flows_ended_total',
-        help: 'Captured connections that have ended, by where they went',
-        type: 'counter',
-        labels: ['to'],
-        value: () => Object.entries(this.#ended).map(([to, value]) => ({ labels: { to }, value })),
-      },
-      {
-        name: 'kpeering_sessions',
-        help: "Laptops' tunnels that are connected",
-        type: 'gauge',
-        value: () => this.#endpoint?.sessions.length ?? 0,
-      },
-      { name: 'kpeering_claims', help: 'What is claimed', type: 'gauge', value: () => this.#table.size },
-      ...udpMetrics(() => this.#inbound?.udp ?? []),
-    ];
   }
 
   /** zod comes with the first laptop: an idle sidecar does without. */
@@ -267,6 +275,7 @@ export class Sidecar implements Role {
     this.#router.resetAll();
     await Promise.all([this.#inbound?.close(), this.#outbound?.close(), this.#dns?.close()]);
     this.#router.resetAll();
+    await this.#live?.close();
     await this.#endpoint?.close();
     this.#table.clear();
     await this.#health.close();

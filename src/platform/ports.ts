@@ -15,6 +15,8 @@ export const ports = {
   proofListener: 15308,
   /** The tunnel's endpoint, on the pod's loopback only: reached through the API server's port-forward. */
   tunnel: 15310,
+  /** The operator's webhook, in its own pods: there the API server asks about pods, over TLS. */
+  webhook: 15309,
   /** `/healthz`, `/readyz` and `/metrics`, read-only, excluded from capture. */
   health: 15320,
   /** The first of the ports that probes are sent to in the place of an app's own; the kernel redirects each to its port. */

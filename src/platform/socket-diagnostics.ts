@@ -36,6 +36,8 @@ export const TcpStates = {
   finWait1: 1 << 4,
   finWait2: 1 << 5,
   closeWait: 1 << 8,
+  lastAck: 1 << 9,
+  closing: 1 << 11,
 } as const;
 
 const NETLINK_SOCK_DIAG = 4;

@@ -25,7 +25,7 @@ class Peak {
   }
 }
 
-await using bench = await openBenchStage(['run'], () => undefined);
+await using bench = await openBenchStage(['workload'], () => undefined);
 const [path] = bench.paths;
 if (path === undefined) throw new Error('no path');
 const pod = new Peak();

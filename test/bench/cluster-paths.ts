@@ -1,17 +1,22 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { kpctl, startOnLaptop } from '../../src/kpctl/demo/stage.ts';
+import type { Running } from '../../src/kpctl/demo/processes.ts';
 import { OwnedStack } from '../../src/platform/owned.ts';
+import { requireProgram } from '../../src/platform/programs.ts';
 import { openClusterStage, type ClusterStage } from '../e2e/cluster-stage.ts';
 
 /**
- * The ways to the same server: `kubectl` from the laptop through `kubectl port-forward`; `run` from the laptop, inside `kpctl run -w`, to
- * the pod's address; `naive` through a multiplexer of 60 lines over our port-forward, from a listener on the laptop; `intercept` from another pod to that address, answered by a process on the laptop.
+ * The ways to a server in a pod: `direct` from another pod, by the Service's name; `plain` the same to a pod that is not injected; `kubectl` from the
+ * laptop through `kubectl port-forward`; `naive` through a multiplexer of 60 lines over our port-forward, from a listener on the laptop; `run`
+ * from the laptop, inside `kpctl run`, by the Service's name; `workload` inside `kpctl run -w`, to the pod's address; `intercept` from another pod by
+ * the Service's name, answered by nginx on the laptop.
  */
-export const paths = ['kubectl', 'naive', 'run', 'intercept'] as const;
+export const paths = ['direct', 'plain', 'kubectl', 'naive', 'run', 'workload', 'intercept'] as const;
 export type Path = (typeof paths)[number];
 
 export interface BenchPath {
@@ -25,6 +30,8 @@ export interface BenchStage extends AsyncDisposable {
   /** The name of the server's pod. */
   readonly pod: string;
   readonly paths: readonly BenchPath[];
+  /** Ends the loads, forwards and intercepts; the pods stay. */
+  closePaths(): Promise<void>;
 }
 
 const REMOTE_PORT = 8080;
@@ -80,18 +87,24 @@ export async function openBenchStage(
   program?: readonly string[],
 ): Promise<BenchStage> {
   const stack = new OwnedStack();
+  const ofPaths = new OwnedStack();
   try {
-    const opened = stack.use(await openClusterStage('bench', ['deploy/gateway.yaml'], tell));
+    const opened = stack.use(await openClusterStage('bench', [], tell));
     const stage = { ...opened, kpctl: program ?? opened.kpctl };
     await stage.kubectlOut('create', 'configmap', 'bench', `--from-file=${loadFolder}`);
     await stage.kubectlOut('apply', '-f', join(loadFolder, 'cluster.yaml'));
-    for (const name of ['bench', 'caller']) await stage.kubectlOut('rollout', 'status', `deployment/${name}`, '--timeout=90s');
+    for (const name of ['bench', 'claimed', 'plain', 'caller'])
+      await stage.kubectlOut('rollout', 'status', `deployment/${name}`, '--timeout=90s');
     const pod = await podOf(stage, 'bench');
+    const sidecars = await stage.kubectlOut('get', 'pod', pod, '-o', 'jsonpath={.spec.initContainers[*].name}');
+    if (!sidecars.includes('kpeering'))
+      throw new Error('the pods were not injected: is kpeering installed in the cluster (kpctl install)?');
     const ip = (await stage.kubectlOut('get', 'pod', pod, '-o', 'jsonpath={.status.podIP}')).trim();
+    stack.use(ofPaths);
     const ways: BenchPath[] = [];
-    for (const name of wanted) ways.push(await openers[name](stage, stack, pod, ip));
+    for (const name of wanted) ways.push(await openers[name](stage, ofPaths, pod, ip));
     for (const path of ways) tell(`${path.name}: ${await checkAnswerer(path, pod)}`);
-    return { stage, pod, paths: ways, [Symbol.asyncDispose]: async () => stack.close() };
+    return { stage, pod, paths: ways, closePaths: async () => await ofPaths.close(), [Symbol.asyncDispose]: async () => stack.close() };
   } catch (error) {
     await stack.close();
     throw error;
@@ -129,24 +142,76 @@ const openers: Readonly<Record<Path, Opener>> = {
     const load = stack.use(new Load([...stage.laptopPrefix, process.execPath, join(loadFolder, 'client.ts')], stage.environment));
     return { name: 'naive', load, target: { host: '127.0.0.1', port: Number(line.split(' ')[1]) } };
   },
-  run: async (stage, stack, _pod, ip) => {
-    const client = [process.execPath, join(loadFolder, 'client.ts')];
-    const argv = [...stage.laptopPrefix, ...kpctl(stage, 'run', '-w', 'bench', '--', ...client)];
-    return { name: 'run', load: stack.use(new Load(argv, stage.environment)), target: { host: ip, port: REMOTE_PORT } };
+  direct: async (stage, stack) => ({
+    name: 'direct',
+    load: await loadInCaller(stage, stack),
+    target: { host: 'bench', port: REMOTE_PORT },
+  }),
+  plain: async (stage, stack) => ({ name: 'plain', load: await loadInCaller(stage, stack), target: { host: 'plain', port: REMOTE_PORT } }),
+  run: async (stage, stack) => {
+    const argv = [...stage.laptopPrefix, ...kpctl(stage, 'run', '--', ...client)];
+    return { name: 'run', load: stack.use(new Load(argv, stage.environment)), target: { host: 'bench', port: REMOTE_PORT } };
   },
-  intercept: async (stage, stack, _pod, ip) => {
-    const server = stack.use(startOnLaptop(stage, [process.execPath, join(loadFolder, 'server.ts'), String(LOCAL_PORT)]));
-    await server.waitForLine(/^listens$/);
-    const intercept = stack.use(startOnLaptop(stage, kpctl(stage, 'intercept', 'bench', '--port', `${LOCAL_PORT}:${REMOTE_PORT}`)));
-    await intercept.waitForLine(/^ready$/);
-    const caller = await podOf(stage, 'caller');
-    const exec = ['kubectl', '-n', stage.namespace, 'exec', '-i', caller, '--', '/usr/bin/node', '/bench/client.ts'];
-    const load = stack.use(new Load([...stage.laptopPrefix, ...exec], stage.environment));
-    return { name: 'intercept', load, target: { host: ip, port: REMOTE_PORT } };
+  workload: async (stage, stack, _pod, ip) => {
+    const argv = [...stage.laptopPrefix, ...kpctl(stage, 'run', '-w', 'bench', '--', ...client)];
+    return { name: 'workload', load: stack.use(new Load(argv, stage.environment)), target: { host: ip, port: REMOTE_PORT } };
+  },
+  intercept: async (stage, stack) => {
+    await startNginx(stage, stack);
+    await stack.use(startIntercept(stage)).waitForLine(/^ready$/);
+    return { name: 'intercept', load: await loadInCaller(stage, stack), target: { host: 'claimed', port: REMOTE_PORT } };
   },
 };
 
-async function podOf(stage: ClusterStage, app: string): Promise<string> {
+const client = [process.execPath, join(loadFolder, 'client.ts')];
+
+/** `kpctl intercept` of the pod that is there for it. */
+export function startIntercept(stage: ClusterStage): Running {
+  return startOnLaptop(stage, kpctl(stage, 'intercept', 'claimed', '--port', `${LOCAL_PORT}:${REMOTE_PORT}`));
+}
+
+/** The load in the pod without kpeering. */
+export async function loadInCaller(stage: ClusterStage, stack: OwnedStack): Promise<Load> {
+  const caller = await podOf(stage, 'caller');
+  const exec = ['kubectl', '-n', stage.namespace, 'exec', '-i', caller, '--', '/usr/bin/node', '/bench/client.ts'];
+  return stack.use(new Load([...stage.laptopPrefix, ...exec], stage.environment));
+}
+
+/** The laptop's server: nginx, as a developer may have it, with an answer that says whose it is. */
+export async function startNginx(stage: ClusterStage, stack: OwnedStack): Promise<void> {
+  const folder = join(stage.temporary, 'nginx');
+  await mkdir(folder, { recursive: true });
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`);
+  const configuration = `daemon off;
+worker_processes 1;
+error_log stderr notice;
+pid ${folder}/nginx.pid;
+events { worker_connections 8192; }
+http {
+  access_log off;
+  ${temporary.join('\n  ')}
+  keepalive_requests 100000000;
+  keepalive_timeout 1h;
+  server {
+    listen 127.0.0.1:${LOCAL_PORT} backlog=4096;
+    location /small { default_type text/plain; return 200 "answered by ${hostname().padEnd(40)}\\n"; }
+  }
+}
+`;
+  const file = join(folder, 'nginx.conf');
+  await writeFile(file, configuration);
+  const nginx = startOnLaptop(stage, [requireProgram('nginx', 'nginx-light'), '-e', 'stderr', '-p', folder, '-c', file]);
+  // its workers end when their master is told to, and not when it is killed
+  stack.use({
+    [Symbol.asyncDispose]: async () => {
+      nginx.kill('SIGTERM');
+      await nginx.exited;
+    },
+  });
+  await nginx.waitForLine(/start worker process /);
+}
+
+export async function podOf(stage: ClusterStage, app: string): Promise<string> {
   return (await stage.kubectlOut('get', 'pods', '-l', `app=${app}`, '-o', 'jsonpath={.items[0].metadata.name}')).trim();
 }
 
@@ -154,7 +219,7 @@ async function podOf(stage: ClusterStage, app: string): Promise<string> {
 async function checkAnswerer({ name, load, target }: BenchPath, pod: string): Promise<string> {
   const answer = JSON.stringify(await load.order({ kind: 'who', ...target }));
   const who = /answered by (\S+)/.exec(answer)?.[1];
-  const expected = name === 'intercept' ? hostname() : pod;
-  if (who !== expected) throw new Error(`${name} was answered by ${who ?? answer}, not by ${expected}`);
+  const expected = name === 'intercept' ? hostname() : name === 'plain' ? 'plain-' : pod;
+  if (who?.startsWith(expected) !== true) throw new Error(`${name} was answered by ${who ?? answer}, not by ${expected}`);
   return `answered by ${who}`;
 }

@@ -7,6 +7,7 @@
  *     capture          what capture costs those who call a pod: TPROXY and REDIRECT beside no rules and haproxy (needs scripts/setup bench)
  *     cluster          beside kubectl port-forward, on the cluster of $KUBECONFIG
  *     cluster-memory   1 GiB to a reader that stops for 10 s, through kpctl run and a sidecar of that cluster
+ *     webhook          what injection adds to the creation of a pod, on that cluster
  *
  * Without a name: the first three, and the others where $KUBECONFIG is set.
  */
@@ -16,7 +17,7 @@ import { join } from 'node:path';
 
 const local = ['tunnel', 'memory', 'idle'];
 const onRequest = ['capture'];
-const onCluster = ['cluster', 'cluster-memory'];
+const onCluster = ['cluster', 'cluster-memory', 'webhook'];
 const known = [...local, ...onRequest, ...onCluster];
 
 const words = process.argv.slice(2);

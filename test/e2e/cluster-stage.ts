@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run, type Outcome } from '../../src/kpctl/demo/processes.ts';
 import type { Stage } from '../../src/kpctl/demo/stage.ts';
+import { imageTag } from './installation.ts';
 import { laptopState, type LaptopState } from './laptop-state.ts';
 
 /** Pods of traffic/peer.ts. */
@@ -12,6 +13,31 @@ export const trafficManifest = 'test/e2e/traffic/peer.yaml';
 
 /** Pods of each capture mode, and a caller. */
 export const captureManifest = 'test/e2e/capture.yaml';
+
+/** Workloads of each kind without kpeering, and a caller. */
+export const injectManifest = 'test/e2e/inject.yaml';
+
+/** Pods that are injected by their labels alone, or are not to be; and a caller. */
+export const trapsManifest = 'test/e2e/traps.yaml';
+
+/** A queue and workers that pull from it, and what cannot be replaced. */
+export const replaceManifest = 'test/e2e/replace.yaml';
+
+/** A workload of each kind, some of several pods; and a caller. */
+export const followManifest = 'test/e2e/follow.yaml';
+
+/** Applications whose surroundings break: replicas go, the API server stops. */
+export const robustnessManifest = 'test/e2e/robustness.yaml';
+
+/** Those whose pods run the programs of test/e2e/traffic. */
+const withTraffic: readonly string[] = [
+  trafficManifest,
+  captureManifest,
+  injectManifest,
+  replaceManifest,
+  followManifest,
+  robustnessManifest,
+];
 
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -38,8 +64,13 @@ export interface ClusterStage extends LaptopStage, AsyncDisposable {
   readonly before: LaptopState;
 }
 
-/** Makes the namespace, applies `manifests` (paths from the root of the checkout) and waits until all is ready. */
-export async function openClusterStage(name: string, manifests: readonly string[], tell: (line: string) => void): Promise<ClusterStage> {
+/** Makes the namespace (with these labels), applies `manifests` (paths from the root of the checkout) and waits until all is ready. */
+export async function openClusterStage(
+  name: string,
+  manifests: readonly string[],
+  tell: (line: string) => void,
+  labels: Readonly<Record<string, string>> = {},
+): Promise<ClusterStage> {
   const kubeconfig = process.env['KUBECONFIG'];
   if (kubeconfig === undefined) throw new Error('the end-to-end tests need $KUBECONFIG');
   if (process.getuid?.() !== 0) throw new Error('the end-to-end tests need root: they play an ordinary user, too');
@@ -88,12 +119,14 @@ export async function openClusterStage(name: string, manifests: readonly string[
   };
   try {
     await kubectlOut('create', 'namespace', namespace);
-    if (manifests.includes(trafficManifest) || manifests.includes(captureManifest)) {
-      const programs = ['peer.ts', 'load.ts'].map((name) => `--from-file=${join(root, 'test/e2e/traffic', name)}`);
+    const pairs = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+    if (pairs.length > 0) await kubectlOut('label', 'namespace', namespace, ...pairs);
+    if (manifests.some((manifest) => withTraffic.includes(manifest))) {
+      const programs = ['peer.ts', 'load.ts', 'queue.ts'].map((name) => `--from-file=${join(root, 'test/e2e/traffic', name)}`);
       await kubectlOut('create', 'configmap', 'traffic', ...programs, '--from-literal=package.json={"type":"module"}');
     }
-    for (const manifest of manifests) await kubectlOut('apply', '-f', join(root, manifest));
-    const deployments = (await kubectlOut('get', 'deployments', '-o', 'name')).trim().split('\n');
+    for (const manifest of manifests) await kubectlOut('apply', '-f', await withImagesUnderTest(manifest, temporary));
+    const deployments = (await kubectlOut('get', 'deployments', '-o', 'name')).split('\n').filter((line) => line !== '');
     for (const deployment of deployments) await kubectlOut('rollout', 'status', deployment, '--timeout=90s');
     return stage;
   } catch (error) {
@@ -102,6 +135,15 @@ export async function openClusterStage(name: string, manifests: readonly string[
     await stage[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** The manifest's path; where the images under test have another tag than its own, that of a copy with theirs. */
+async function withImagesUnderTest(manifest: string, folder: string): Promise<string> {
+  const path = join(root, manifest);
+  if (imageTag === 'dev') return path;
+  const copy = join(folder, manifest.replaceAll('/', '-'));
+  await writeFile(copy, (await readFile(path, 'utf8')).replaceAll(/(kpeering\/[a-z]+):dev\b/g, `$1:${imageTag}`));
+  return copy;
 }
 
 /**

@@ -9,6 +9,7 @@ import { followPods } from '../intercept/follow.ts';
 import { Interception } from '../intercept/interception.ts';
 import { localServerListens } from '../intercept/local-server.ts';
 import { findOutboundTargets, type OutboundTargets } from '../intercept/outbound-targets.ts';
+import { prepare } from '../intercept/prepare.ts';
 import { describeRoute, resolveRoutes, type ResolvedPorts, type Route } from '../intercept/routes.ts';
 import type { Interruption } from '../interruption.ts';
 import { describeLinkEvent, linkEventFields } from '../links/describe-event.ts';
@@ -22,15 +23,19 @@ import {
   parsePortMapping,
   withClusterOptions,
   withOutputOption,
+  withSidecarOptions,
   type ClusterOptions,
   type OutboundMapping,
   type PortMapping,
+  type SidecarOptions,
 } from '../options.ts';
-import { proofBeforeClaims } from '../proof/before-claims.ts';
+import { proofAfterJoining, proofBeforeClaims } from '../proof/before-claims.ts';
+import { standardQuestions } from '../questions.ts';
+import { during } from '../terminal-progress.ts';
 import { printEvent, type OutputFormat, type Terminal } from '../terminal.ts';
 import { attachablePods } from '../workloads/attachable.ts';
 
-interface InterceptOptions extends ClusterOptions {
+interface InterceptOptions extends ClusterOptions, SidecarOptions {
   readonly port?: PortMapping[];
   readonly outbound?: OutboundMapping[];
   /** False: `--no-proof`. */
@@ -58,14 +63,14 @@ export function interceptCommand(program: Command, terminal: Terminal, interrupt
       parseOutboundMapping,
     )
     .option('--no-proof', 'claim without the proof that the pods capture what comes from outside');
-  withOutputOption(withClusterOptions(command)).action(async (workload: string, options: InterceptOptions) => {
+  withOutputOption(withClusterOptions(withSidecarOptions(command))).action(async (workload: string, options: InterceptOptions) => {
     finish(await intercept(workload, options, terminal, interruption));
   });
 }
 
 async function intercept(name: string, options: InterceptOptions, terminal: Terminal, interruption: Interruption): Promise<number> {
   const { port = [], outbound: calls = [] } = options;
-  if (port.length === 0 && calls.length === 0) {
+  if (port.length === 0 && calls.length === 0 && options.replace === undefined) {
     throw new Failure('PORT_REQUIRED', 'intercept needs --port or --outbound', {
       remedy: `name what to claim: kpctl intercept ${name} --port [LOCAL:]REMOTE, or --outbound [LOCAL:]HOST:PORT`,
       exitCode: ExitCode.usage,
@@ -76,7 +81,13 @@ async function intercept(name: string, options: InterceptOptions, terminal: Term
   const format = outputFormat(options);
   await using cluster = await openCluster(options);
   const reference = parseWorkload(name);
-  const [workload, hello] = await Promise.all([findWorkload(cluster, reference, abort), laptopHello(cluster, abort)]);
+  const [workload, hello] = await during(
+    terminal,
+    `looking for ${name}`,
+    async () => await Promise.all([findWorkload(cluster, reference, abort), laptopHello(cluster, abort)]),
+  );
+  const context = { cluster, workload, terminal, questions: standardQuestions, yes: options.yes === true, ports: port };
+  await using prepared = await prepare({ ...context, image: options.image, ...abort }, options);
   const pods = await attachablePods(cluster, workload, abort);
   const resolved = resolveRoutes(workload, pods, port);
   await using outbound = await findOutboundTargets(cluster, calls, { namespace: workload.namespace, ...abort });
@@ -84,24 +95,35 @@ async function intercept(name: string, options: InterceptOptions, terminal: Term
 
   const left = new AbortController();
   const atStart = outbound.routes;
-  await using interception = await Interception.start(
-    {
-      cluster,
-      hello,
-      pods: resolved.pods,
-      outbound: atStart,
-      notices: new Notices((line) => terminal.warn(line)),
-      ...(options.proof && { beforeClaims: proofBeforeClaims({ cluster, hello, pods: resolved.pods, terminal }) }),
-      onEvent: (pod, event) => {
-        if (format === 'text') terminal.progress(describeLinkEvent(pod, event));
-        else printEvent(terminal, format, linkEventFields(pod, event), '');
+  const connecting = `connecting to ${resolved.pods.length === 1 ? '1 pod' : `${resolved.pods.length} pods`}`;
+  const start = async (): Promise<Interception> =>
+    await Interception.start(
+      {
+        cluster,
+        hello,
+        pods: resolved.pods,
+        outbound: atStart,
+        notices: new Notices((line) => terminal.warn(line)),
+        ...(options.proof && {
+          beforeClaims: proofBeforeClaims({ cluster, hello, pods: resolved.pods, terminal }),
+          afterJoining: proofAfterJoining({ cluster, hello, terminal }),
+        }),
+        onEmpty: () => {
+          const waiting = `${workloadLabel(workload)} has no pods now: waiting for the next`;
+          if (format === 'text') terminal.progress(waiting);
+          else printEvent(terminal, format, { event: 'waiting' }, '');
+        },
+        onEvent: (pod, event) => {
+          if (format === 'text') terminal.progress(describeLinkEvent(pod, event));
+          else printEvent(terminal, format, linkEventFields(pod, event), '');
+        },
       },
-    },
-    abort,
-  );
+      abort,
+    );
+  await using interception = await during(terminal, connecting, start);
   for (const warning of resolved.warnings) terminal.warn(warning);
   outbound.onChange(() => interception.setOutbound(outbound.routes));
-  await using _following = followPods({ cluster, workload, ports: resolved, interception, warn: (line) => terminal.warn(line) });
+  await using _following = followPods({ cluster, workload, ports: resolved, interception, prepared, warn: (line) => terminal.warn(line) });
   const since = new Date().toISOString();
   await using _control = await serveControl({
     status: () => statusOf(cluster, workload, { resolved, outbound, interception, since }),
@@ -110,12 +132,13 @@ async function intercept(name: string, options: InterceptOptions, terminal: Term
   printRoutes(terminal, format, resolved, atStart);
   interception.setOutbound(outbound.routes); // what changed while the start took its time
 
-  await aborted(AbortSignal.any([interrupted, left.signal]));
+  await aborted(AbortSignal.any([interrupted, left.signal, ...(prepared.lost === undefined ? [] : [prepared.lost])]));
   if (interception.activeFlows > 0) {
     const connections = interception.activeFlows === 1 ? '1 active connection has' : `${interception.activeFlows} active connections have`;
     terminal.progress(`stopped claiming; ${connections} ${DRAIN_MILLISECONDS / 1000} s to end`);
   }
   await interception.drain({ signal: AbortSignal.timeout(DRAIN_MILLISECONDS) });
+  prepared.lost?.throwIfAborted();
   return interrupted.aborted ? ExitCode.interrupted : ExitCode.done;
 }
 
@@ -160,6 +183,7 @@ function statusOf(cluster: Cluster, workload: Workload, { resolved, outbound, in
     context: cluster.context,
     server: cluster.server,
     namespace: workload.namespace,
+    ...(cluster.transport !== undefined && { transport: cluster.transport }),
     workload: workloadLabel(workload),
     since,
     ports: [...resolved.mappings],

@@ -1,14 +1,17 @@
 import type { Command } from 'commander';
 import { claimsAnswerSchema, rulesAnswerSchema, type ClaimsAnswer, type RulesAnswer } from '../../claims/messages.ts';
+import { namespaces, type Pod } from '../../cluster/resources.ts';
 import type { Cluster } from '../../cluster/types.ts';
 import { listWorkloads, protocolOf, sidecarOf, type PortProtocol, type WorkloadSummary } from '../../cluster/workloads.ts';
 import { deadline } from '../../platform/abort.ts';
-import { messageOf } from '../../platform/errors.ts';
+import { Failure, messageOf } from '../../platform/errors.ts';
 import { laptopHello } from '../links/identity.ts';
 import { PodLink } from '../links/pod-link.ts';
 import { shortTarget } from '../links/targets.ts';
 import { openCluster, outputFormat, withClusterOptions, withOutputOption, type ClusterOptions } from '../options.ts';
+import { during } from '../terminal-progress.ts';
 import { printResult, table, type Terminal } from '../terminal.ts';
+import { sidecarState, type SidecarState } from '../workloads/sidecar-state.ts';
 import { RequestError, type LocalHello } from '../../tunnel/index.ts';
 
 interface ListCommandOptions extends ClusterOptions {
@@ -41,11 +44,15 @@ export function listCommand(program: Command, terminal: Terminal): void {
     await using cluster = await openCluster(options);
     const all = options.allNamespaces === true;
     const workloads = await listWorkloads(cluster, all ? {} : { namespace: cluster.namespace });
-    const claims = await claimsOf(cluster, workloads);
-    const rows = workloads.map((workload) => describe(workload, claims));
+    const claims = await during(terminal, 'asking the sidecars', async () => await claimsOf(cluster, workloads));
+    const labels = await labelsOfNamespaces(cluster, all ? undefined : cluster.namespace);
+    const rows = workloads.map((workload) => describe(workload, labels.get(workload.namespace), claims));
     printResult(terminal, outputFormat(options), rows, () => textOf(rows, all, cluster.namespace));
   });
 }
+
+/** kpeering's own workloads: the exit for runs without a workload, and the operator. */
+type OwnRole = 'gateway' | 'operator';
 
 interface Row {
   readonly namespace: string;
@@ -53,12 +60,22 @@ interface Row {
   readonly ready: number;
   readonly desired: number;
   readonly ports: readonly { readonly name?: string; readonly port: number; readonly protocol: PortProtocol }[];
-  /** `gateway`: kpeering itself, the exit for runs without a workload. */
-  readonly sidecar: WorkloadSummary['sidecar'] | 'gateway';
+  /** `gateway` and `operator`: kpeering itself. */
+  readonly sidecar: SidecarState['sidecar'] | OwnRole;
+  readonly withSidecar: number;
+  /** Its label was changed after its pods were made: they follow when they are made anew. */
+  readonly restartPending: boolean;
+  /** Why the operator has left pods alone. */
+  readonly refused?: string;
   readonly claims: readonly PodClaims[];
 }
 
-function describe(workload: WorkloadSummary, claims: ReadonlyMap<string, PodClaims>): Row {
+function describe(
+  workload: WorkloadSummary,
+  namespaceLabels: Readonly<Record<string, string>> | undefined,
+  claims: ReadonlyMap<string, PodClaims>,
+): Row {
+  const { sidecar, withSidecar, restartPending, refused } = sidecarState(workload, namespaceLabels);
   return {
     namespace: workload.namespace,
     workload: `${workload.type}/${workload.name}`,
@@ -69,7 +86,10 @@ function describe(workload: WorkloadSummary, claims: ReadonlyMap<string, PodClai
       port: port.containerPort,
       protocol: protocolOf(port) ?? 'tcp',
     })),
-    sidecar: workload.pods.some((pod) => pod.metadata.labels['kpeering.io/role'] === 'gateway') ? 'gateway' : workload.sidecar,
+    sidecar: workload.pods.map(ownRole).find((role) => role !== undefined) ?? sidecar,
+    withSidecar,
+    restartPending,
+    ...(refused !== undefined && { refused }),
     claims: workload.pods.flatMap((pod) => claims.get(`${workload.namespace}/${pod.metadata.name}`) ?? []),
   };
 }
@@ -81,7 +101,7 @@ function textOf(rows: readonly Row[], withNamespace: boolean, namespace: string)
     row.workload,
     `${row.ready}/${row.desired}`,
     row.ports.map(({ name, ...port }) => (name === undefined ? shortTarget(port) : `${name}:${shortTarget(port)}`)).join(',') || '-',
-    sidecarWord[row.sidecar],
+    sidecarOfRow(row),
     captureOf(row.claims),
     claimedBy(row.claims),
   ]);
@@ -92,7 +112,33 @@ function textOf(rows: readonly Row[], withNamespace: boolean, namespace: string)
   );
 }
 
-const sidecarWord: Readonly<Record<Row['sidecar'], string>> = { all: 'yes', some: 'some pods', none: 'no', gateway: '(gateway)' };
+/** `injected`, `none (restart pending)`, `some pods: 1/2`, `none (refused: INJECT_HOST_NETWORK)`. */
+function sidecarOfRow({ sidecar, withSidecar, ready, desired, restartPending, refused }: Row): string {
+  if (sidecar === 'gateway' || sidecar === 'operator') return `(${sidecar})`;
+  const word = sidecar === 'some pods' ? `${sidecar}: ${withSidecar}/${Math.max(ready, desired)}` : sidecar;
+  if (refused !== undefined) return `${word} (refused: ${/\[([A-Z_]+)\]$/.exec(refused)?.[1] ?? refused})`;
+  return restartPending ? `${word} (restart pending)` : word;
+}
+
+function ownRole({ metadata: { labels } }: Pod): OwnRole | undefined {
+  if (labels['kpeering.io/role'] === 'gateway') return 'gateway';
+  return labels['app.kubernetes.io/name'] === 'kpeering' && labels['app.kubernetes.io/component'] === 'operator' ? 'operator' : undefined;
+}
+
+/** Undefined for a namespace that the user may not read. */
+async function labelsOfNamespaces(
+  cluster: Cluster,
+  only: string | undefined,
+): Promise<ReadonlyMap<string, Readonly<Record<string, string>> | undefined>> {
+  try {
+    const found = only === undefined ? await cluster.list(namespaces) : [await cluster.get(namespaces, only)];
+    return new Map(found.map(({ metadata }) => [metadata.name, metadata.labels]));
+  } catch (error) {
+    // Without the right, or in a namespace that does not exist, labels of the templates are all that is known.
+    if (error instanceof Failure && ['API_FORBIDDEN', 'NOT_FOUND'].includes(error.code)) return new Map();
+    throw error;
+  }
+}
 
 /** `tproxy` or `redirect`; both where pods differ, as in the middle of a rollout. */
 function captureOf(claims: readonly PodClaims[]): string {
@@ -115,7 +161,7 @@ function claimedBy(claims: readonly PodClaims[]): string {
 }
 
 async function claimsOf(cluster: Cluster, workloads: readonly WorkloadSummary[]): Promise<Map<string, PodClaims>> {
-  const pods = workloads.flatMap((workload) => workload.pods.filter((pod) => sidecarOf(pod) !== undefined));
+  const pods = workloads.flatMap((workload) => workload.pods.filter((pod) => sidecarOf(pod) !== undefined && ownRole(pod) !== 'operator'));
   const answers = new Map<string, PodClaims>();
   if (pods.length === 0) return answers;
   const hello = await laptopHello(cluster);

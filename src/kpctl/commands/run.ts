@@ -1,11 +1,18 @@
 import { Option, type Command } from 'commander';
 import { Failure, ExitCode } from '../../platform/errors.ts';
 import type { Interruption } from '../interruption.ts';
-import { parsePortMapping, withClusterOptions, type ClusterOptions, type PortMapping } from '../options.ts';
+import {
+  parsePortMapping,
+  withClusterOptions,
+  withSidecarOptions,
+  type ClusterOptions,
+  type PortMapping,
+  type SidecarOptions,
+} from '../options.ts';
 import { runInCluster } from '../run/run-in-cluster.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface RunOptions extends ClusterOptions {
+interface RunOptions extends ClusterOptions, SidecarOptions {
   readonly workload?: string;
   readonly port: PortMapping[];
   readonly container?: string;
@@ -29,7 +36,7 @@ export function runCommand(program: Command, terminal: Terminal, interruption: I
     .option('-c, --container <name>', 'whose environment (default: the default-container annotation, else the first)')
     .option('--no-proof', 'claim without the proof that the pods capture what comes from outside')
     .passThroughOptions();
-  withClusterOptions(command).action(async (argv: string[], options: RunOptions) => {
+  withClusterOptions(withSidecarOptions(command)).action(async (argv: string[], options: RunOptions) => {
     if (options.workload === undefined && (options.port.length > 0 || options.container !== undefined)) {
       throw new Failure('WORKLOAD_REQUIRED', `${options.port.length > 0 ? '--port' : '--container'} needs a workload`, {
         remedy: 'name it: kpctl run -w WORKLOAD --port [LOCAL:]REMOTE -- COMMAND',
@@ -45,6 +52,7 @@ export function runCommand(program: Command, terminal: Terminal, interruption: I
           ports: options.port,
           container: options.container,
           proof: options.proof,
+          sidecar: options,
         },
         terminal,
         interruption,

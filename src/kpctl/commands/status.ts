@@ -17,7 +17,7 @@ export function statusCommand(program: Command, terminal: Terminal): void {
   );
 }
 
-const header = ['PID', 'KIND', 'CONTEXT', 'NAMESPACE', 'WORKLOAD', 'PORTS', 'POD', 'TUNNEL', 'CLAIMED', 'FLOWS', 'COMMAND'];
+const header = ['PID', 'KIND', 'CONTEXT', 'NAMESPACE', 'WORKLOAD', 'PORTS', 'POD', 'TUNNEL', 'CLAIMED', 'FLOWS', 'TRANSPORT', 'COMMAND'];
 
 /** One row a pod; a process with no pod yet has one row too. */
 function rowsOf(report: StatusReport): string[][] {
@@ -25,14 +25,14 @@ function rowsOf(report: StatusReport): string[][] {
   const outbound = report.outbound.map(({ local, remote }) => `${local}:${remote}`);
   const ports = [...inbound, ...outbound].join(',') || '-';
   const start = [String(report.pid), report.kind, report.context, report.namespace, report.workload ?? '(gateway)', ports];
-  const command = report.command?.join(' ') ?? '-';
-  if (report.pods.length === 0) return [[...start, '-', '-', '-', '0', command]];
+  const end = [report.transport ?? '-', report.command?.join(' ') ?? '-'];
+  if (report.pods.length === 0) return [[...start, '-', '-', '-', '0', ...end]];
   return report.pods.map((pod) => [
     ...start,
     pod.name,
     pod.tunnel,
     pod.claimed.map(shortTarget).join(',') || '-',
     String(pod.activeFlows),
-    command,
+    ...end,
   ]);
 }

@@ -13,6 +13,8 @@ export const statusReportSchema = z.object({
   context: z.string(),
   server: z.string(),
   namespace: z.string(),
+  /** What its tunnels use on the way to the API server; absent until there has been one. */
+  transport: z.enum(['spdy', 'websocket']).optional(),
   /** `deployment/web`; absent for a run through the gateway. */
   workload: z.string().optional(),
   /** Of a run: its command line. */

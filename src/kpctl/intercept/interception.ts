@@ -6,7 +6,7 @@ import type { PortProtocol } from '../../cluster/workloads.ts';
 import type { AbortOptions } from '../../platform/abort.ts';
 import type { Closeable } from '../../platform/owned.ts';
 import type { IncomingAssociation, IncomingStream, LocalHello, OpenRequest } from '../../tunnel/index.ts';
-import { PodLink, type LinkEvent } from '../links/pod-link.ts';
+import { PodLink, type LinkedPod, type LinkEvent } from '../links/pod-link.ts';
 import type { Notices } from '../links/notices.ts';
 import { targetKey } from '../links/targets.ts';
 import { answerDatagramsFrom, answerLocalDatagrams, dialLocal } from './local-server.ts';
@@ -22,6 +22,10 @@ export interface InterceptionOptions {
   readonly notices: Notices;
   /** Called when all pods are connected to, before the first claim; a rejection ends the start. */
   readonly beforeClaims?: (links: readonly PodLink[], options: AbortOptions) => Promise<void>;
+  /** Called for a pod that came after the start, when it is claimed for the first time; `options` abort when it is not asked for any more. */
+  readonly afterJoining?: (pod: PodRoutes, links: readonly PodLink[], options: AbortOptions) => Promise<void>;
+  /** The last pod has gone. Others are taken in when they come. */
+  readonly onEmpty?: () => void;
   /** Resolves when local servers may be dialled: `run` holds callers back until its command listens for the first time. */
   readonly beforeDial?: (localPort: number, signal: AbortSignal) => Promise<void>;
   /** Makes the UDP sockets by which datagrams are delivered. Default: of this machine; `run`: of its command's network. */
@@ -40,6 +44,9 @@ export class Interception implements Closeable {
   #draining = false;
   #whenIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
+  readonly #ending = new AbortController();
+  /** What goes on beside: links that end, pods that are looked at after they have joined. */
+  readonly #beside = new Set<Promise<void>>();
 
   private constructor(options: InterceptionOptions) {
     this.#options = options;
@@ -52,15 +59,47 @@ export class Interception implements Closeable {
     return [...this.#links.values()];
   }
 
-  /** Whether there is a link to this pod. */
-  has(pod: string): boolean {
-    return this.#links.has(pod);
+  /** Whether there is a link to this very pod: another one of the same name does not count. */
+  has({ name, uid }: Pick<LinkedPod, 'name' | 'uid'>): boolean {
+    const link = this.#links.get(name);
+    return link !== undefined && (uid === undefined || link.pod.uid === undefined || link.pod.uid === uid);
   }
 
   /** Takes in a pod that came after the start: what fails there is tried again, and ends nothing. */
   join(pod: PodRoutes): void {
-    if (this.#closing !== undefined || this.#draining || this.has(pod.pod.name)) return;
-    this.#add(pod).join([...pod.routes, ...this.#outbound.values()].map(({ target }) => target));
+    if (this.#closing !== undefined || this.#draining || this.has(pod.pod)) return;
+    const before = this.#links.get(pod.pod.name);
+    if (before === undefined) this.#join(pod);
+    // Its link may have come through to the new one: that session ends before another begins.
+    else this.#goOn(before.finish().then(() => this.join(pod)));
+  }
+
+  /** A pod that is being deleted: it is left when its kpeering ends, and until then nothing changes. */
+  deleting(pod: Pick<LinkedPod, 'name' | 'uid'>): void {
+    if (this.has(pod)) this.#links.get(pod.name)?.expectDeletion();
+  }
+
+  /** A pod that is over although its object stays (Succeeded, Failed): it is left. */
+  finished(pod: Pick<LinkedPod, 'name' | 'uid'>): void {
+    const link = this.has(pod) ? this.#links.get(pod.name) : undefined;
+    if (link !== undefined) this.#goOn(link.finish());
+  }
+
+  #join(pod: PodRoutes): void {
+    let joined = false;
+    const link = this.#add(pod, (event) => {
+      if (event.kind !== 'joined' || joined) return;
+      joined = true;
+      const { afterJoining } = this.#options;
+      if (afterJoining !== undefined) this.#goOn(afterJoining(pod, this.links, { signal: this.#ending.signal }));
+    });
+    link.join([...pod.routes, ...this.#outbound.values()].map(({ target }) => target));
+  }
+
+  /** Rejections are those of an abort: nobody asks any more. */
+  #goOn(work: Promise<void>): void {
+    const done: Promise<void> = work.catch(() => undefined).finally(() => this.#beside.delete(done));
+    this.#beside.add(done);
   }
 
   /** Other addresses of the workload's own calls: claims what is new, and gives back what is gone. Flows that are open go on. */
@@ -74,7 +113,7 @@ export class Interception implements Closeable {
     }
   }
 
-  #add({ pod, routes }: PodRoutes): PodLink {
+  #add({ pod, routes }: PodRoutes, listener?: (event: LinkEvent) => void): PodLink {
     const { cluster, hello, onEvent } = this.#options;
     const inbound = byTarget(routes);
     const link = new PodLink({
@@ -86,6 +125,8 @@ export class Interception implements Closeable {
       onEvent: (event) => {
         if (event.kind === 'gone') this.#links.delete(pod.name);
         onEvent(pod.name, event);
+        listener?.(event);
+        if (event.kind === 'gone' && this.#links.size === 0 && this.#closing === undefined) this.#options.onEmpty?.();
       },
     });
     this.#links.set(pod.name, link);
@@ -128,11 +169,16 @@ export class Interception implements Closeable {
 
   /** Ends the claims at once, and the flows. */
   close(): Promise<void> {
-    return (this.#closing ??= Promise.all(this.links.map((link) => link.close())).then(() => undefined));
+    return (this.#closing ??= this.#close());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.#ending.abort(new Error('the interception was closed'));
+    await Promise.all([...this.links.map((link) => link.close()), ...this.#beside]);
   }
 
   #localPort(request: OpenRequest, protocol: PortProtocol, inbound: ReadonlyMap<string, Route>): number | undefined {

@@ -1,4 +1,5 @@
 import type { ClaimTarget } from '../../claims/messages.ts';
+import { captureProofOf, type CaptureProof } from '../../cluster/capture-proof.ts';
 import type { Pod } from '../../cluster/resources.ts';
 import { resolvePort, workloadLabel, type PortProtocol, type Workload } from '../../cluster/workloads.ts';
 import { ExitCode, Failure } from '../../platform/errors.ts';
@@ -19,6 +20,8 @@ export interface PodRoutes {
   /** The pod's own, the main one first. */
   readonly addresses: readonly string[];
   readonly routes: readonly Route[];
+  /** What the operator has found out about the pod's capture, if anything. */
+  readonly proof?: CaptureProof;
 }
 
 /** One `--port` as given, with the local port and the protocol filled in. */
@@ -67,9 +70,10 @@ export function resolveRoutes(workload: Workload, pods: readonly Pod[], wanted: 
     }
   }
   const linked = pods.map((pod) => ({
-    pod: { namespace: pod.metadata.namespace ?? workload.namespace, name: pod.metadata.name },
+    pod: { namespace: pod.metadata.namespace ?? workload.namespace, name: pod.metadata.name, uid: pod.metadata.uid },
     addresses: addressesOf(pod),
     routes: [...(routes.get(pod)?.values() ?? [])],
+    ...operatorsProof(pod),
   }));
   return { pods: linked, mappings, warnings };
 }
@@ -78,6 +82,11 @@ export function resolveRoutes(workload: Workload, pods: readonly Pod[], wanted: 
 export function describeRoute(pod: string, { target, local }: Route): string {
   const what = target.address === undefined ? `:${shortTarget(target)}` : `to ${shortTarget(target)}`;
   return `${pod} ${what} → 127.0.0.1:${local}`;
+}
+
+function operatorsProof(pod: Pod): { readonly proof?: CaptureProof } {
+  const proof = captureProofOf(pod);
+  return proof === undefined ? {} : { proof };
 }
 
 function addressesOf({ status }: Pod): readonly string[] {

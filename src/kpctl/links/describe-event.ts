@@ -27,7 +27,7 @@ export function describeLinkEvent(pod: string, event: LinkEvent): string {
     case 'claim-failed':
       return `${pod}: ${targetLabel(event.target)} could not be claimed: ${event.cause}`;
     case 'gone':
-      return `${pod}: the pod is gone`;
+      return event.finished === true ? `${pod}: the pod has ended` : `${pod}: the pod is gone`;
   }
 }
 

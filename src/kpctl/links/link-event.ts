@@ -17,4 +17,5 @@ export type LinkEvent =
   | { readonly kind: 'claimed-again'; readonly target: ClaimTarget }
   | { readonly kind: 'claim-taken'; readonly target: ClaimTarget; readonly holder: Holder }
   | { readonly kind: 'claim-failed'; readonly target: ClaimTarget; readonly cause: string }
-  | { readonly kind: 'gone' };
+  /** `finished`: its object is still there (a Job's pod that has completed). */
+  | { readonly kind: 'gone'; readonly finished?: true };

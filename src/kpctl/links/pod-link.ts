@@ -22,6 +22,8 @@ export type { LinkEvent } from './link-event.ts';
 export interface LinkedPod {
   readonly namespace: string;
   readonly name: string;
+  /** Where it is known: a StatefulSet gives its names again. */
+  readonly uid?: string | undefined;
 }
 
 export type LinkState =
@@ -57,6 +59,8 @@ export class PodLink implements Closeable {
   #upkeep: Promise<void> | undefined;
   /** Until a pod that came later is connected to for the first time. */
   #joining = false;
+  /** The pod is being deleted: when its kpeering says goodbye, that is the end. */
+  #beingDeleted = false;
 
   constructor(options: PodLinkOptions) {
     this.#options = options;
@@ -129,6 +133,18 @@ export class PodLink implements Closeable {
     }
   }
 
+  /** The pod is being deleted. It serves on, and so does the link, until its kpeering ends. */
+  expectDeletion(): void {
+    this.#beingDeleted = true;
+  }
+
+  /** For a pod that is over although its object stays: the same as if it were gone. */
+  async finish(): Promise<void> {
+    if (this.#closing.signal.aborted || this.#state.kind === 'gone') return;
+    this.#options.onEvent({ kind: 'gone', finished: true });
+    await this.close();
+  }
+
   /** Says goodbye (claims end at once) and ends. */
   async close(): Promise<void> {
     if (!this.#closing.signal.aborted) {
@@ -171,6 +187,7 @@ export class PodLink implements Closeable {
       const end = await session.ended;
       this.#claims.lost();
       if (this.#closing.signal.aborted) return;
+      if (this.#beingDeleted && end.kind === 'goodbye') return this.#gone();
       this.#become({ kind: 'lost' });
       this.#options.onEvent({ kind: 'lost', cause: end.kind === 'lost' ? messageOf(end.cause) : 'the pod said goodbye' });
       session = await this.#reconnect();
@@ -190,13 +207,12 @@ export class PodLink implements Closeable {
         return session;
       } catch (error) {
         if (error instanceof Failure && error.code === 'NOT_FOUND') {
-          this.#become({ kind: 'gone' });
-          this.#options.onEvent({ kind: 'gone' });
+          this.#gone();
           return undefined;
         }
         // An API server that is away for an hour is said once; that the token has expired meanwhile, too.
         const reason = error instanceof Failure ? error.code : messageOf(error);
-        if (reason !== told && !signal.aborted) {
+        if (reason !== told && !signal.aborted && !this.#beingDeleted) {
           told = reason;
           this.#options.onEvent({ kind: 'retrying', cause: error instanceof Failure ? error.format() : reason });
         }
@@ -204,6 +220,11 @@ export class PodLink implements Closeable {
       }
     }
     return undefined;
+  }
+
+  #gone(): void {
+    this.#become({ kind: 'gone' });
+    this.#options.onEvent({ kind: 'gone' });
   }
 
   #become(state: LinkState): void {

@@ -1,6 +1,8 @@
-import { pods as podResource } from '../../cluster/resources.ts';
+import { pods as podResource, type Pod } from '../../cluster/resources.ts';
 import type { Cluster } from '../../cluster/types.ts';
+import { mutatingWebhookConfigurations } from '../../cluster/webhooks.ts';
 import { isReady } from '../../cluster/workloads.ts';
+import { WEBHOOK_CONFIGURATION } from '../../operator/names.ts';
 import type { AbortOptions } from '../../platform/abort.ts';
 import { Failure } from '../../platform/errors.ts';
 import type { LinkedPod } from '../links/pod-link.ts';
@@ -10,21 +12,61 @@ const SYSTEM_NAMESPACE = 'kpeering-system';
 const SELECTOR = 'kpeering.io/role=gateway';
 
 /**
- * A ready gateway pod: in the namespace in use, else in `kpeering-system`. Fails with GATEWAY_MISSING, which names `-w`;
- * a namespace whose pods may not be listed counts as one without a gateway.
+ * A ready gateway pod: in the namespace in use, else in `kpeering-system`, else where kpeering is installed, as far as the user may see that. Fails with
+ * GATEWAY_MISSING, which names `-w`; a namespace whose pods may not be listed counts as one without a gateway.
  */
 export async function findGateway(cluster: Cluster, options: AbortOptions = {}): Promise<LinkedPod> {
-  for (const namespace of new Set([cluster.namespace, SYSTEM_NAMESPACE])) {
-    const found = await cluster.list(podResource, { namespace, labelSelector: SELECTOR, ...options }).catch((error: unknown) => {
-      if (error instanceof Failure && (error.code === 'API_FORBIDDEN' || error.code === 'NOT_FOUND')) return [];
-      throw error;
-    });
-    const ready = found.filter((pod) => isReady(pod));
+  const looked = new Map<string, readonly Pod[] | Failure>();
+  for (const find of [
+    async () => cluster.namespace,
+    async () => SYSTEM_NAMESPACE,
+    async () => await installedNamespace(cluster, options),
+  ]) {
+    const namespace = await find();
+    if (namespace === undefined || looked.has(namespace)) continue;
+    const found = await gatewaysIn(cluster, namespace, options);
+    looked.set(namespace, found);
+    const ready = found instanceof Failure ? [] : found.filter((pod) => isReady(pod));
     const pod = ready[Math.floor(Math.random() * ready.length)];
     if (pod !== undefined) return { namespace, name: pod.metadata.name };
   }
-  throw new Failure('GATEWAY_MISSING', `no ready gateway in namespace ${cluster.namespace} nor in ${SYSTEM_NAMESPACE}`, {
-    remedy:
-      'name a workload that has a sidecar, whose pod is the exit then: kpctl run -w WORKLOAD -- COMMAND; or apply deploy/gateway.yaml',
+  throw missing(looked);
+}
+
+async function gatewaysIn(cluster: Cluster, namespace: string, options: AbortOptions): Promise<readonly Pod[] | Failure> {
+  try {
+    return await cluster.list(podResource, { namespace, labelSelector: SELECTOR, ...options });
+  } catch (error) {
+    if (error instanceof Failure && (error.code === 'API_FORBIDDEN' || error.code === 'NOT_FOUND')) return error;
+    throw error;
+  }
+}
+
+/** By the webhook's configuration, which belongs to the whole cluster; undefined: there is none, or it may not be read. */
+async function installedNamespace(cluster: Cluster, options: AbortOptions): Promise<string | undefined> {
+  try {
+    const { webhooks } = await cluster.get(mutatingWebhookConfigurations, WEBHOOK_CONFIGURATION, options);
+    return webhooks[0]?.clientConfig.service?.namespace;
+  } catch (error) {
+    if (error instanceof Failure && (error.code === 'API_FORBIDDEN' || error.code === 'NOT_FOUND')) return undefined;
+    throw error;
+  }
+}
+
+function missing(looked: ReadonlyMap<string, readonly Pod[] | Failure>): Failure {
+  const instead = 'or name a workload that has a sidecar, whose pod is the exit then: kpctl run -w WORKLOAD -- COMMAND';
+  const what = `no ready gateway in namespace ${[...looked.keys()].join(' nor in ')}`;
+  const forbidden = [...looked].flatMap(([namespace, found]) =>
+    found instanceof Failure && found.code === 'API_FORBIDDEN' ? [{ namespace, found }] : [],
+  );
+  const last = forbidden.at(-1);
+  if (last === undefined) {
+    return new Failure('GATEWAY_MISSING', what, {
+      remedy: `run "kpctl install", where kpeering is not installed or has its gateway switched off; ${instead}`,
+    });
+  }
+  return new Failure('GATEWAY_MISSING', `${what}, as far as you may see`, {
+    likely: last.found.message,
+    remedy: `have somebody give you the role: kubectl -n ${last.namespace} create rolebinding NAME --role=kpeering-user --user=YOU; ${instead}`,
   });
 }

@@ -19,6 +19,8 @@ import { newSessionId, type LocalHello } from '../../tunnel/index.ts';
 import { serveControl } from '../control/server.ts';
 import { followPods } from '../intercept/follow.ts';
 import { Interception } from '../intercept/interception.ts';
+import type { Preparation } from '../intercept/preparation.ts';
+import { prepare } from '../intercept/prepare.ts';
 import { describeRoute, resolveRoutes, type ResolvedPorts } from '../intercept/routes.ts';
 import type { Interruption } from '../interruption.ts';
 import { describeLinkEvent } from '../links/describe-event.ts';
@@ -26,11 +28,12 @@ import { laptopHello } from '../links/identity.ts';
 import { Notices } from '../links/notices.ts';
 import { PodLink, type LinkEvent } from '../links/pod-link.ts';
 import { podReports } from '../links/pod-report.ts';
-import { openCluster, type ClusterOptions, type PortMapping } from '../options.ts';
+import { openCluster, type ClusterOptions, type PortMapping, type SidecarOptions } from '../options.ts';
+import { standardQuestions } from '../questions.ts';
 import type { Terminal } from '../terminal.ts';
 import { attachablePods } from '../workloads/attachable.ts';
 import { containerEnvironment } from '../workloads/environment.ts';
-import { proofBeforeClaims } from '../proof/before-claims.ts';
+import { proofAfterJoining, proofBeforeClaims } from '../proof/before-claims.ts';
 import { Exit } from './exit.ts';
 import { FirstListen } from './first-listen.ts';
 import { findGateway } from './gateway.ts';
@@ -46,6 +49,8 @@ export interface RunRequest {
   readonly container: string | undefined;
   /** Whether the pods' capture is proved before their ports are claimed. */
   readonly proof: boolean;
+  /** How pods of the workload get a sidecar that have none. */
+  readonly sidecar: SidecarOptions;
 }
 
 /** The workload that a run stands for, with what `--port` came to. */
@@ -54,6 +59,7 @@ interface Place {
   readonly pods: readonly Pod[];
   readonly ports: ResolvedPorts;
   readonly environment: ReadonlyMap<string, string>;
+  readonly prepared: Preparation;
 }
 
 /**
@@ -72,7 +78,7 @@ export async function runInCluster(request: RunRequest, terminal: Terminal, inte
   const cluster = stack.use(await openCluster(request.cluster));
   const helloAnswer = laptopHello(cluster, abort);
   const [place, names, hello] = await Promise.all([
-    findPlace(cluster, request, terminal, interrupted),
+    findPlace(cluster, request, terminal, stack, interrupted),
     watchClusterNames(cluster, cluster.namespace, log, abort).then((made) => stack.use(made)),
     helloAnswer,
   ]);
@@ -129,6 +135,7 @@ export async function runInCluster(request: RunRequest, terminal: Terminal, inte
               onEvent,
               ...(request.proof && {
                 beforeClaims: proofBeforeClaims({ cluster, hello, pods: place.ports.pods, terminal: { ...terminal, progress: say } }),
+                afterJoining: proofAfterJoining({ cluster, hello, terminal: { ...terminal, progress: say } }),
               }),
               beforeDial: (port, signal) => firstListen.wait(port, signal),
               openDatagrams: () => network.openDatagrams(),
@@ -137,8 +144,8 @@ export async function runInCluster(request: RunRequest, terminal: Terminal, inte
           ),
         );
   if (interception !== undefined && place !== undefined) {
-    const { workload, ports } = place;
-    stack.use(followPods({ cluster, workload, ports, interception, warn: (line) => terminal.warn(line) }));
+    const { workload, ports, prepared } = place;
+    stack.use(followPods({ cluster, workload, ports, interception, prepared, warn: (line) => terminal.warn(line) }));
     for (const { pod, routes } of place.ports.pods) for (const route of routes) say(describeRoute(pod.name, route));
     say('ready');
   }
@@ -154,6 +161,7 @@ export async function runInCluster(request: RunRequest, terminal: Terminal, inte
         context: cluster.context,
         server: cluster.server,
         namespace: place?.workload.namespace ?? cluster.namespace,
+        ...(cluster.transport !== undefined && { transport: cluster.transport }),
         ...(place !== undefined && { workload: workloadLabel(place.workload) }),
         command: [...request.argv],
         since,
@@ -166,7 +174,10 @@ export async function runInCluster(request: RunRequest, terminal: Terminal, inte
   );
 
   interrupted.throwIfAborted();
-  return await runToEnd(network, interruption, leave.signal);
+  const lost = place?.prepared.lost;
+  const code = await runToEnd(network, interruption, AbortSignal.any([leave.signal, ...(lost === undefined ? [] : [lost])]));
+  lost?.throwIfAborted();
+  return code;
 }
 
 /** Starts the command and answers its exit code. A signal that comes while it starts is passed on once it has. */
@@ -188,9 +199,18 @@ async function runToEnd(network: PrivateNetwork, interruption: Interruption, lea
   }
 }
 
-async function findPlace(cluster: Cluster, request: RunRequest, terminal: Terminal, signal: AbortSignal): Promise<Place | undefined> {
+async function findPlace(
+  cluster: Cluster,
+  request: RunRequest,
+  terminal: Terminal,
+  stack: OwnedStack,
+  signal: AbortSignal,
+): Promise<Place | undefined> {
   if (request.workload === undefined) return undefined;
   const workload = await findWorkload(cluster, parseWorkload(request.workload), { signal });
+  const yes = request.sidecar.yes === true;
+  const context = { cluster, workload, terminal, questions: standardQuestions, yes, ports: request.ports, image: request.sidecar.image };
+  const prepared = stack.use(await prepare({ ...context, signal }, request.sidecar));
   const pods = await attachablePods(cluster, workload, { signal });
   const ports = resolveRoutes(workload, pods, request.ports);
   for (const warning of ports.warnings) terminal.warn(warning);
@@ -198,7 +218,7 @@ async function findPlace(cluster: Cluster, request: RunRequest, terminal: Termin
   if (pod === undefined) return undefined; // attachablePods answers at least one
   const environment = await containerEnvironment(cluster, pod, request.container, { signal });
   for (const warning of environment.warnings) terminal.warn(warning);
-  return { workload, pods, ports, environment: environment.variables };
+  return { workload, pods, ports, environment: environment.variables, prepared };
 }
 
 /** The exit has a session of its own: the claims' session ends, and says goodbye, by itself. */

@@ -4,9 +4,6 @@ import { declaredSidecarOf, isReady, podsOf, sidecarOf, workloadLabel, type Work
 import type { AbortOptions } from '../../platform/abort.ts';
 import { Failure } from '../../platform/errors.ts';
 
-const howToGetOne =
-  'put the init container and the sidecar into its pod template as deploy/examples/http.yaml does, and wait for the rollout';
-
 /**
  * The ready pods of a workload, each with a running sidecar. Failures: NO_READY_POD, SIDECAR_MISSING (a pod has none),
  * SIDECAR_NOT_RUNNING.
@@ -24,7 +21,9 @@ export async function attachablePods(cluster: Cluster, workload: Workload, optio
   const without = ready.filter((pod) => declaredSidecarOf(pod) === undefined);
   if (without.length > 0) {
     const whose = without.length === ready.length ? label : `pod ${without.map((pod) => pod.metadata.name).join(', ')} of ${label}`;
-    throw new Failure('SIDECAR_MISSING', `${whose} has no kpeering sidecar`, { remedy: howToGetOne });
+    throw new Failure('SIDECAR_MISSING', `${whose} has no kpeering sidecar`, {
+      remedy: `run "kpctl inject ${label}" (restarts its pods), or intercept it with --ephemeral (without a restart)`,
+    });
   }
   const down = ready.find((pod) => sidecarOf(pod) === undefined);
   if (down !== undefined) {

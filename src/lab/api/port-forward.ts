@@ -1,11 +1,15 @@
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { WebSocket } from 'ws';
 import { SpdyConnection } from '../../cluster/spdy/connection.ts';
 import type { SpdyStream } from '../../cluster/spdy/stream.ts';
+import { ChannelConnection } from '../../cluster/websocket/channels.ts';
 import { messageOf, systemCode } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
+import { ApiError } from './status.ts';
 
-export const PORT_FORWARD_PROTOCOL = 'portforward.k8s.io';
+const PORT_FORWARD_PROTOCOL = 'portforward.k8s.io';
 
 export interface PortForwardTarget {
   readonly pod: string;
@@ -18,12 +22,35 @@ export interface PortForwardTarget {
 /** How long the other direction may go on after one has ended (containerd's portForward). */
 const LINGER_MILLISECONDS = 1000;
 
+/** Answers a request for an upgrade to SPDY/3.1, and serves it to its end. Throws an {@link ApiError} for what is asked wrongly. */
+export async function acceptSpdy(request: IncomingMessage, socket: Duplex, head: Buffer, target: PortForwardTarget): Promise<void> {
+  if (!/^spdy\/3\.1$/i.test(request.headers.upgrade ?? '')) {
+    throw new ApiError(
+      400,
+      'BadRequest',
+      `unable to upgrade: missing upgrade headers in request: ${JSON.stringify(request.headers.upgrade)}`,
+    );
+  }
+  const offered = [request.headers['x-stream-protocol-version'] ?? []].flat().flatMap((text) => text.split(/\s*,\s*/));
+  if (offered.length > 0 && !offered.includes(PORT_FORWARD_PROTOCOL)) {
+    throw new ApiError(
+      403,
+      'Forbidden',
+      `unable to negotiate protocol: client supports ${offered.join(', ')}, server accepts ${PORT_FORWARD_PROTOCOL}`,
+    );
+  }
+  socket.write(
+    `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: ${PORT_FORWARD_PROTOCOL}\r\n\r\n`,
+  );
+  await servePortForward(socket, head, target);
+}
+
 /**
  * Serves pods/portforward on a connection that was upgraded to SPDY/3.1: pairs of an error and a data stream with the
  * same `requestid` (kubelet's pkg/kubelet/server/portforward). Like containerd, a forward ends one second after either
  * side has ended its direction, and neither half-close reaches the other side before. Resolves when the connection is over.
  */
-export async function servePortForward(socket: Duplex, head: Buffer, target: PortForwardTarget): Promise<void> {
+async function servePortForward(socket: Duplex, head: Buffer, target: PortForwardTarget): Promise<void> {
   const pairs = new Map<string, { error?: SpdyStream; data?: SpdyStream }>();
   const connection = new SpdyConnection(socket, {
     role: 'server',
@@ -47,7 +74,26 @@ export async function servePortForward(socket: Duplex, head: Buffer, target: Por
   await connection.closed;
 }
 
-function forward(error: SpdyStream, data: SpdyStream, port: number, target: PortForwardTarget): void {
+/**
+ * Serves one port on a WebSocket of v4.channel.k8s.io: the data's channel and the errors', each of which begins with the port (kubelet's
+ * pkg/kubelet/portforward/websocket.go). Resolves when the connection is over.
+ */
+export async function serveWebSocketPortForward(socket: WebSocket, port: number, target: PortForwardTarget): Promise<void> {
+  const connection = new ChannelConnection(socket, 2);
+  const [data, error] = connection.channels;
+  if (data === undefined || error === undefined) throw new Error('two channels were asked for');
+  const number = Buffer.alloc(2);
+  number.writeUInt16LE(port);
+  for (const channel of [data, error]) {
+    channel.on('error', (reason) => target.log.debug({ err: reason }, 'port-forward channel'));
+    channel.write(number);
+  }
+  forward(error, data, port, target);
+  connection.start();
+  await connection.closed;
+}
+
+function forward(error: Duplex, data: Duplex, port: number, target: PortForwardTarget): void {
   // The client ends the error stream at once: nothing comes on it.
   error.resume();
   const fail = (cause: string): void => {

@@ -2,16 +2,19 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server as HttpsServer } from 'node:https';
 import type { Server, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { WebSocketServer, type WebSocket } from 'ws';
+import { CHANNEL_PROTOCOL } from '../../cluster/websocket/channels.ts';
 import { messageOf } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
 import type { Closeable } from '../../platform/owned.ts';
 import type { LabObject } from '../objects/schemas.ts';
 import { parseFieldSelector, parseLabelSelector, type Matcher } from '../objects/selectors.ts';
 import { apiVersionOf, type AnyCollection, type Store } from '../objects/store.ts';
+import { reviewAccess } from './access-review.ts';
 import { discovery } from './discovery.ts';
-import { PORT_FORWARD_PROTOCOL, servePortForward } from './port-forward.ts';
+import { acceptSpdy, serveWebSocketPortForward, type PortForwardTarget } from './port-forward.ts';
 import { ApiError, noSuchPath, notFound } from './status.ts';
-import { authorize, type User, type Users } from './users.ts';
+import { authorize, type Attributes, type User, type Users } from './users.ts';
 import { startWatch, type RunningWatch } from './watch.ts';
 
 export interface ApiServerOptions {
@@ -41,6 +44,11 @@ export class ApiServer implements Closeable {
   readonly #servers: HttpsServer[] = [];
   readonly #watches = new Set<RunningWatch>();
   readonly #upgraded = new Set<Duplex>();
+  readonly #webSockets = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    handleProtocols: (offered) => offered.has(CHANNEL_PROTOCOL) && CHANNEL_PROTOCOL,
+  });
 
   constructor(options: ApiServerOptions) {
     this.#options = options;
@@ -96,10 +104,14 @@ export class ApiServer implements Closeable {
     try {
       this.#dispatch(request, response);
     } catch (error) {
-      const status = error instanceof ApiError ? error : new ApiError(500, 'InternalError', messageOf(error));
-      if (!(error instanceof ApiError)) this.#options.log.error({ err: error }, 'the API');
-      send(response, status.code, status);
+      this.#failed(response, error);
     }
+  }
+
+  #failed(response: ServerResponse, error: unknown): void {
+    const status = error instanceof ApiError ? error : new ApiError(500, 'InternalError', messageOf(error));
+    if (!(error instanceof ApiError)) this.#options.log.error({ err: error }, 'the API');
+    send(response, status.code, status);
   }
 
   #dispatch(request: IncomingMessage, response: ServerResponse): void {
@@ -118,6 +130,13 @@ export class ApiServer implements Closeable {
     if (path === '/apis/authentication.k8s.io/v1/selfsubjectreviews' && request.method === 'POST') {
       const userInfo = { username: user.name, groups: user.groups, ...(user.uid !== undefined && { uid: user.uid }) };
       send(response, 201, { kind: 'SelfSubjectReview', apiVersion: 'authentication.k8s.io/v1', metadata: {}, status: { userInfo } });
+      return;
+    }
+    if (path === '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews' && request.method === 'POST') {
+      void reviewAccess(request, user).then(
+        (review) => send(response, 201, review),
+        (error: unknown) => this.#failed(response, error),
+      );
       return;
     }
     const described = request.method === 'GET' ? discovery(path, store.collections) : undefined;
@@ -209,6 +228,23 @@ export class ApiServer implements Closeable {
     return { collection, namespace: inNamespace ? rest[1] : undefined, name, subresource };
   }
 
+  async #overWebSocket(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    ports: string | null,
+    target: PortForwardTarget,
+  ): Promise<void> {
+    const port = Number(ports);
+    if (!Number.isInteger(port) || port < 1 || port > 65_535)
+      throw new ApiError(400, 'BadRequest', `query parameter "port" is invalid: ${ports}`);
+    const opened = await new Promise<WebSocket>((resolve, reject) => {
+      socket.once('close', () => reject(new ApiError(400, 'BadRequest', 'the handshake failed')));
+      this.#webSockets.handleUpgrade(request, socket, head, resolve);
+    });
+    await serveWebSocketPortForward(opened, port, target);
+  }
+
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     socket.on('error', () => socket.destroy());
     this.#upgraded.add(socket);
@@ -216,31 +252,19 @@ export class ApiServer implements Closeable {
     try {
       const { connectToPod, log } = this.#options;
       const user = this.#options.users.authenticate(request.headers);
-      const target = this.#locate(new URL(request.url ?? '/', 'http://api').pathname);
-      const { collection, namespace = '', name = '', subresource } = target;
+      const url = new URL(request.url ?? '/', 'http://api');
+      const located = this.#locate(url.pathname);
+      const { collection, namespace = '', name = '', subresource } = located;
       const { group, plural } = collection.kind;
       if (subresource !== 'portforward' || plural !== 'pods') throw noSuchPath();
-      authorize(user, { verb: request.method === 'GET' ? 'get' : 'create', group, resource: plural, subresource, namespace, name });
-      const { uid } = this.#existing(target, name).metadata;
-      if (!/^spdy\/3\.1$/i.test(request.headers.upgrade ?? '')) {
-        throw new ApiError(
-          400,
-          'BadRequest',
-          `unable to upgrade: missing upgrade headers in request: ${JSON.stringify(request.headers.upgrade)}`,
-        );
-      }
-      const offered = [request.headers['x-stream-protocol-version'] ?? []].flat().flatMap((text) => text.split(/\s*,\s*/));
-      if (offered.length > 0 && !offered.includes(PORT_FORWARD_PROTOCOL)) {
-        throw new ApiError(
-          403,
-          'Forbidden',
-          `unable to negotiate protocol: client supports ${offered.join(', ')}, server accepts ${PORT_FORWARD_PROTOCOL}`,
-        );
-      }
-      socket.write(
-        `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: ${PORT_FORWARD_PROTOCOL}\r\n\r\n`,
-      );
-      await servePortForward(socket, head, { pod: name, uid, log, connect: (port) => connectToPod(namespace, name, port) });
+      const webSocket = request.headers.upgrade?.toLowerCase() === 'websocket';
+      const attributes = { group, resource: plural, subresource, namespace, name };
+      authorize(user, { verb: request.method === 'GET' ? 'get' : 'create', ...attributes });
+      if (webSocket) authorizeToCreate(user, attributes);
+      const { uid } = this.#existing(located, name).metadata;
+      const target = { pod: name, uid, log, connect: (port: number) => connectToPod(namespace, name, port) };
+      if (webSocket) await this.#overWebSocket(request, socket, head, url.searchParams.get('ports'), target);
+      else await acceptSpdy(request, socket, head, target);
     } catch (error) {
       const status = error instanceof ApiError ? error : new ApiError(500, 'InternalError', messageOf(error));
       const body = JSON.stringify(status);
@@ -248,6 +272,16 @@ export class ApiServer implements Closeable {
         `HTTP/1.1 ${status.code} ${status.reason}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
       );
     }
+  }
+}
+
+/** Since 1.35 a WebSocket's GET must be allowed to create, too: a refusal of that gives no reason. */
+function authorizeToCreate(user: User, attributes: Omit<Attributes, 'verb'>): void {
+  try {
+    authorize(user, { verb: 'create', ...attributes });
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    throw new ApiError(error.code, error.reason, `${attributes.resource} "${attributes.name}" is forbidden: `, error.details);
   }
 }
 

@@ -45,6 +45,7 @@ export const admittedPodSchema = z.object({
     containers: listOf(container),
     initContainers: listOf(container),
     volumes: listOf(z.object({ name: z.string() })),
+    imagePullSecrets: listOf(z.object({ name: optionalText })),
     hostNetwork: optionalBoolean,
     os: z.object({ name: z.string() }).nullish().transform(absent),
     nodeSelector: mapOf(z.string()),

@@ -5,11 +5,12 @@ import { Failure } from '../../platform/errors.ts';
 import { admittedPodSchema, lastingContainers, type AdmittedPod } from './admitted-pod.ts';
 import { initContainer, initEnvironment, sidecarContainer, volume, type Capture } from './containers.ts';
 import { isRecord, pointer, type JsonPatch, type PatchOperation } from './json-patch.ts';
-import { INIT_NAME, INJECTED_LABEL, NOT_INJECTED_ANNOTATION, OPTION_PREFIX, SIDECAR_NAME } from './names.ts';
+import { INIT_NAME, INJECTED_LABEL, NOT_INJECTED_ANNOTATION, OPTION_PREFIX, REPLACED_ANNOTATION, SIDECAR_NAME } from './names.ts';
 import { readOptions, type InjectionOptions } from './options.ts';
 import { MOST_UDP_PORTS } from './option-values.ts';
 import { aliasProbes, parseAliases, probedPorts, type Aliases } from './probes.ts';
 import { refuse, refuseByPodSecurity } from './refusals.ts';
+import { replaceContainer, type Replacement } from './replacement.ts';
 import { isRequested } from './requested.ts';
 import type { InjectionSettings, PodNamespace } from './settings.ts';
 
@@ -42,7 +43,7 @@ export function decideInjection({ pod, namespace, settings }: InjectionRequest):
   const injectedBefore = wasInjected(admitted);
   try {
     if (!isRequested(admitted.metadata.labels, namespace.labels)) return { kind: 'not-requested' };
-    const patch = injectedBefore ? extend(admitted, namespace, settings) : inject(pod, admitted, namespace, settings);
+    const patch = injectedBefore ? extend(pod, admitted, namespace, settings) : inject(pod, admitted, namespace, settings);
     return patch.length === 0 ? { kind: 'unchanged' } : { kind: 'injected', patch };
   } catch (reason) {
     if (!(reason instanceof Failure)) throw reason;
@@ -67,14 +68,17 @@ function wasInjected({ metadata, spec }: AdmittedPod): boolean {
 function inject(pod: unknown, admitted: AdmittedPod, namespace: PodNamespace, settings: InjectionSettings): JsonPatch {
   refuse(admitted, namespace, settings);
   const options = optionsOf(admitted, namespace, settings);
-  const { capture, patch } = captureOf(admitted, options, new Map());
+  const replacement = replaceContainer(pod, admitted, settings);
+  const { capture, patch } = captureOf(replacement?.pod ?? admitted, options, new Map());
   const init = initContainer(settings, options, capture);
   const sidecar = sidecarContainer(settings, options, admitted.spec.terminationGracePeriodSeconds);
   refuseByPodSecurity(admitted, namespace, [init, sidecar]);
   return [
     // By their places in the pod as it is: before anything is put in front of them.
+    ...patchOf(pod, replacement),
     ...patch,
     ...insert(pod, 'volumes', 'end', [volume]),
+    ...insert(pod, 'imagePullSecrets', 'end', missingPullSecrets(admitted, settings)),
     ...(settings.nativeSidecars
       ? insert(pod, 'initContainers', 'start', [init, sidecar])
       : // There the other init containers run while no sidecar does: before the rules, so that these take nothing from them.
@@ -90,19 +94,27 @@ function inject(pod: unknown, admitted: AdmittedPod, namespace: PodNamespace, se
  * Another webhook has changed the pod after us: probes and ports that are new are taken in. Our containers stay as they are otherwise: the
  * other one may have had its reasons to change them (an image from a mirror, say).
  */
-function extend(admitted: AdmittedPod, namespace: PodNamespace, settings: InjectionSettings): JsonPatch {
+function extend(pod: unknown, admitted: AdmittedPod, namespace: PodNamespace, settings: InjectionSettings): JsonPatch {
   const index = admitted.spec.initContainers.findIndex(({ name }) => name === INIT_NAME);
   const environment = admitted.spec.initContainers[index]?.env ?? [];
   const existing = parseAliases(environment.find(({ name }) => name === 'KPEERING_PROBE_ALIASES')?.value ?? '');
   const options = optionsOf(admitted, namespace, settings);
-  const { capture, patch } = captureOf(admitted, options, existing);
+  const replacement = replaceContainer(pod, admitted, settings);
+  const { capture, patch } = captureOf(replacement?.pod ?? admitted, options, existing);
   const changes = initEnvironment(options, capture).flatMap((wanted): readonly PatchOperation[] => {
     const place = environment.findIndex(({ name }) => name === wanted.name);
     if (place === -1) return [{ op: 'add', path: pointer('spec', 'initContainers', index, 'env', '-'), value: wanted }];
     if (environment[place]?.value === wanted.value) return [];
     return [{ op: 'replace', path: pointer('spec', 'initContainers', index, 'env', place, 'value'), value: wanted.value }];
   });
-  return [...patch, ...changes];
+  return [...patchOf(pod, replacement), ...patch, ...changes];
+}
+
+/** Of a container that is replaced, and the pod's annotation that says so. */
+function patchOf(pod: unknown, replacement: Replacement | undefined): JsonPatch {
+  return replacement === undefined
+    ? []
+    : [...replacement.patch, ...setEntry(pod, 'annotations', REPLACED_ANNOTATION, replacement.container)];
 }
 
 function optionsOf({ metadata, spec }: AdmittedPod, namespace: PodNamespace, settings: InjectionSettings): InjectionOptions {
@@ -131,6 +143,12 @@ function captureOf(admitted: AdmittedPod, options: InjectionOptions, existing: A
   return { capture: { inboundPorts, inboundUdpPorts, aliases }, patch };
 }
 
+/** Those of the settings that the pod does not name. */
+function missingPullSecrets({ spec }: AdmittedPod, { imagePullSecrets = [] }: InjectionSettings): readonly object[] {
+  const named = new Set(spec.imagePullSecrets.map(({ name }) => name));
+  return imagePullSecrets.filter((name) => !named.has(name)).map((name) => ({ name }));
+}
+
 function declaredPorts(admitted: AdmittedPod, protocol: 'tcp' | 'udp'): readonly string[] {
   const declared = lastingContainers(admitted).flatMap(({ container }) => container.ports);
   return [...new Set(declared.filter((port) => protocolOf(port) === protocol).map(({ containerPort }) => String(containerPort)))];
@@ -138,10 +156,11 @@ function declaredPorts(admitted: AdmittedPod, protocol: 'tcp' | 'udp'): readonly
 
 function insert(
   pod: unknown,
-  list: 'volumes' | 'initContainers' | 'containers',
+  list: 'volumes' | 'imagePullSecrets' | 'initContainers' | 'containers',
   where: 'start' | 'end',
   items: readonly object[],
 ): JsonPatch {
+  if (items.length === 0) return [];
   const present = isRecord(pod) && isRecord(pod['spec']) && Array.isArray(pod['spec'][list]);
   if (!present) return [{ op: 'add', path: pointer('spec', list), value: items }];
   return items.map((value, offset) => ({ op: 'add', path: pointer('spec', list, where === 'start' ? offset : '-'), value }));

@@ -10,8 +10,26 @@ export const INJECTED_LABEL = 'kpeering.io/injected';
 /** Annotation of a pod that was to be injected and was left alone: why, as a Failure is written. */
 export const NOT_INJECTED_ANNOTATION = 'kpeering.io/not-injected';
 
+/** Annotation of a pod template: the container whose place one of ours holds, as long as the Lease of {@link REPLACE_LEASE_ANNOTATION} is renewed. */
+export const REPLACE_ANNOTATION = 'kpeering.io/replace';
+
+/** Annotation of a pod template, beside {@link REPLACE_ANNOTATION}: the name of the Lease, in the same namespace. */
+export const REPLACE_LEASE_ANNOTATION = 'kpeering.io/replace-lease';
+
+/** Annotation of a pod template, beside {@link REPLACE_ANNOTATION}: the label {@link INJECT_LABEL} was put there for it, and goes with it. */
+export const REPLACE_LABEL_ANNOTATION = 'kpeering.io/replace-added-label';
+
+/** Annotation of a pod in which a container was replaced at its admission: that container's name. */
+export const REPLACED_ANNOTATION = 'kpeering.io/replaced';
+
 /** Annotations of ours that are no options. One that is neither is taken for a mistyped option, and reported. */
-export const OTHER_ANNOTATIONS: readonly string[] = [NOT_INJECTED_ANNOTATION];
+export const OTHER_ANNOTATIONS: readonly string[] = [
+  NOT_INJECTED_ANNOTATION,
+  REPLACE_ANNOTATION,
+  REPLACE_LEASE_ANNOTATION,
+  REPLACE_LABEL_ANNOTATION,
+  REPLACED_ANNOTATION,
+];
 
 /** Options are annotations with this before their name. */
 export const OPTION_PREFIX = 'kpeering.io/';

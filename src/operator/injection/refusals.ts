@@ -31,6 +31,17 @@ export function refuse(pod: AdmittedPod, namespace: PodNamespace, settings: Inje
   }
 }
 
+/**
+ * Throws the first reason why a pod that runs cannot be captured, by whatever container: a Failure `INJECT_…`. Its node's network would be hit,
+ * or the rules could not tell kpeering from the app.
+ */
+export function refuseCapture(pod: AdmittedPod): void {
+  for (const check of [mirrorPod, windows, hostNetwork, groupTaken, portTaken]) {
+    const failure = check(pod);
+    if (failure !== undefined) throw failure;
+  }
+}
+
 /** Throws a Failure `INJECT_POD_SECURITY` where the namespace's level would keep out a pod with these containers. */
 export function refuseByPodSecurity(pod: AdmittedPod, namespace: PodNamespace, containers: readonly SecuredContainer[]): void {
   const level = enforcedLevel(namespace.labels);

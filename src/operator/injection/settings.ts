@@ -9,6 +9,8 @@ export interface InjectionSettings {
     readonly sidecar: string;
   };
   readonly pullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+  /** Names of Secrets in the pod's namespace, for the two images. */
+  readonly imagePullSecrets?: readonly string[];
   /** Whether the cluster runs an init container with `restartPolicy: Always` beside the others (Kubernetes 1.29 or newer). */
   readonly nativeSidecars: boolean;
   /** Namespaces whose pods are never injected: kube-system, and the operator's own. */

@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
 interface Order {
-  readonly kind: 'who' | 'requests' | 'connections' | 'down' | 'up';
+  readonly kind: 'who' | 'until' | 'requests' | 'connections' | 'down' | 'up';
   readonly host: string;
   readonly port: number;
   /** Of `requests`: kept connections; of `connections`: workers. */
@@ -14,6 +14,8 @@ interface Order {
   readonly seconds?: number;
   /** Of `down` and `up`. */
   readonly bytes?: number;
+  /** Of `until`: who is waited for. */
+  readonly by?: string;
   /** The reader stops for so many milliseconds after a quarter. */
   readonly stall?: number;
 }
@@ -29,7 +31,37 @@ async function dial({ host, port }: Order): Promise<Socket> {
   });
 }
 
-/** A whole response to GET /small: asked for once, because all are the same. */
+/** The length of a response to GET /small on a kept connection: all are the same. */
+async function lengthOf(order: Order): Promise<number> {
+  const socket = await dial(order);
+  return new Promise((resolve, reject) => {
+    let text = '';
+    socket.on('error', reject).on('close', () => reject(new Error('closed before a whole answer')));
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString('latin1');
+      const head = text.indexOf('\r\n\r\n') + 4;
+      const length = head + Number(/content-length: (\d+)/iu.exec(text)?.[1]);
+      if (head < 4 || text.length < length) return;
+      resolve(length);
+      socket.end();
+    });
+    socket.write(GET);
+  });
+}
+
+/** How long until the answer to a new connection is `by`'s: each is asked for as soon as the one before has come. */
+async function until(order: Order): Promise<object> {
+  const began = performance.now();
+  let asked = 0;
+  for (;;) {
+    asked += 1;
+    const text = await small(order);
+    if (text.includes(`answered by ${order.by} `) || performance.now() - began > 20_000) break;
+  }
+  return { milliseconds: performance.now() - began, asked };
+}
+
+/** A whole response to GET /small on a connection of its own. */
 async function small(order: Order): Promise<string> {
   const socket = await dial(order);
   return new Promise((resolve, reject) => {
@@ -45,7 +77,7 @@ async function small(order: Order): Promise<string> {
 
 /** Requests one after the other on kept connections. */
 async function requests(order: Order): Promise<object> {
-  const { length } = await small(order);
+  const length = await lengthOf(order);
   const times: number[] = [];
   const sockets = await Promise.all(Array.from({ length: order.parallel ?? 1 }, async () => dial(order)));
   const began = performance.now();
@@ -159,7 +191,7 @@ function isOrder(value: unknown): value is Order {
   return typeof value === 'object' && value !== null && 'kind' in value && 'host' in value && 'port' in value;
 }
 
-const kinds = { who: async (order: Order) => ({ text: await small(order) }), requests, connections, down, up } as const;
+const kinds = { who: async (order: Order) => ({ text: await small(order) }), until, requests, connections, down, up } as const;
 
 for await (const line of createInterface({ input: process.stdin })) {
   const order: unknown = JSON.parse(line);

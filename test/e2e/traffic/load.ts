@@ -1,7 +1,8 @@
 // Load from a pod: HTTP requests that are counted by who answered them.
 //
 //   load.ts storm URL COUNT CONCURRENCY [PER-SECOND]   each on a new connection; a line `N done` for every tenth of them, at last
-//                                                      {"answered":{NAME:N},"failures":[{"number","began","ended","error"}]} (ms since 1970)
+//                                                      {"answered":{NAME:N},"failures":[{"number","began","ended","error"}],"turns":[{"by","from"}]}
+//                                                      (ms since 1970; a turn: from then on this one answered, until the next turn)
 //   load.ts keep URL CONNECTIONS                       a request on each; then `kept N by NAME`, a line as each ends: `end` or an error's code
 //
 // A server says who it is as the examples do: `server on NAME is well`.
@@ -39,6 +40,7 @@ function ask(url: URL, socket: Socket, connection: 'close' | 'keep-alive'): Prom
 async function storm(url: URL, count: number, concurrency: number, perSecond: number): Promise<void> {
   const answered: Record<string, number> = {};
   const failures: object[] = [];
+  const turns: { readonly by: string; readonly from: number }[] = [];
   const first = Date.now();
   let started = 0;
   let done = 0;
@@ -52,6 +54,7 @@ async function storm(url: URL, count: number, concurrency: number, perSecond: nu
       try {
         const name = await ask(url, socket, 'close');
         answered[name] = (answered[name] ?? 0) + 1;
+        if (turns.at(-1)?.by !== name) turns.push({ by: name, from: Date.now() });
       } catch (error) {
         failures.push({ number, began, ended: Date.now(), error: error instanceof Error ? error.message : String(error) });
       }
@@ -60,7 +63,7 @@ async function storm(url: URL, count: number, concurrency: number, perSecond: nu
     }
   }
   await Promise.all(Array.from({ length: concurrency }, worker));
-  process.stdout.write(`${JSON.stringify({ answered, failures, milliseconds: Date.now() - first })}\n`);
+  process.stdout.write(`${JSON.stringify({ answered, failures, turns, milliseconds: Date.now() - first })}\n`);
 }
 
 async function keep(url: URL, connections: number): Promise<void> {

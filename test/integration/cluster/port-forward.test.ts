@@ -1,58 +1,37 @@
 import { once } from 'node:events';
-import type { Duplex } from 'node:stream';
 import { createHash } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
-import { SpdyConnection } from '../../../src/cluster/spdy/connection.ts';
-import type { SpdyStream } from '../../../src/cluster/spdy/stream.ts';
+import type { Transport } from '../../../src/cluster/types.ts';
 import { clusterOf, json, startApi } from './api.ts';
-import { base64, makeCertificates } from './certificates.ts';
+import { startPortForwardApi, type PortForwardApi, type Serve } from './port-forward-api.ts';
 
-const certificates = makeCertificates();
 const target = { namespace: 'shop', pod: 'web-1', port: 8080 };
 
-/** An API server whose port-forwards are handled by `serve`, as the kubelet would. */
-async function start(t: ExecutionContext, serve: (data: SpdyStream, errors: SpdyStream, socket: Duplex) => void) {
-  const requests: IncomingMessage[] = [];
-  const api = await startApi(t, (_request, response) => json(response, {}, 404), { ...certificates.server });
-  api.server.on('upgrade', (request, socket, head: Buffer) => {
-    requests.push(request);
-    socket.write(
-      'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: portforward.k8s.io\r\n\r\n',
-    );
-    let errors: SpdyStream | undefined;
-    const connection = new SpdyConnection(socket, {
-      role: 'server',
-      head,
-      onStream: (stream) => {
-        stream.on('error', () => {});
-        connection.reply(stream);
-        if (stream.headers['streamtype'] === 'error') errors = stream;
-        else if (errors !== undefined) serve(stream, errors, socket);
-      },
-    });
-    t.teardown(() => connection.destroy());
-  });
-  const cluster = await clusterOf(
-    t,
-    { server: `${api.url}/prefix`, 'certificate-authority-data': base64(certificates.ca) },
-    { token: 'x', as: 'bob' },
-  );
-  return { cluster, requests };
+type Start = (t: ExecutionContext, serve: Serve) => Promise<PortForwardApi>;
+
+/** The same over each protocol. */
+function overBoth(title: string, body: (t: ExecutionContext, start: Start, transport: Transport) => Promise<void>): void {
+  for (const transport of ['spdy', 'websocket'] as const) {
+    test(`${transport}: ${title}`, async (t) =>
+      await body(t, async (_, serve) => await startPortForwardApi(t, serve, { transport }), transport));
+  }
 }
 
-test('a port-forward carries bytes both ways, and destroying it closes its connection', async (t) => {
+overBoth('a port-forward carries bytes both ways, and destroying it closes its connection', async (t, start, transport) => {
   const closed = Promise.withResolvers<void>();
   const { cluster, requests } = await start(t, (data, errors, socket) => {
-    t.deepEqual(data.headers, { streamtype: 'data', port: '8080', requestid: '0' });
     errors.resume();
     data.pipe(data);
     socket.on('close', () => closed.resolve());
   });
   const duplex = await cluster.portForward(target);
-  t.is(requests[0]?.method, 'POST');
-  t.is(requests[0]?.url, '/prefix/api/v1/namespaces/shop/pods/web-1/portforward');
-  t.like(requests[0]?.headers, { upgrade: 'SPDY/3.1', authorization: 'Bearer x', 'impersonate-user': 'bob' });
+  const url = '/prefix/api/v1/namespaces/shop/pods/web-1/portforward';
+  const [request] = requests;
+  t.deepEqual([request?.method, request?.url], transport === 'spdy' ? ['POST', url] : ['GET', `${url}?ports=8080`]);
+  t.like(request?.headers, { authorization: 'Bearer x', 'impersonate-user': 'bob' });
+  t.is(request?.headers.upgrade, transport === 'spdy' ? 'SPDY/3.1' : 'websocket');
+  t.is(cluster.transport, transport);
   const sent = createHash('sha256');
   const back = createHash('sha256');
   const chunk = Buffer.alloc(300_001, 'kpeering');
@@ -77,7 +56,7 @@ test('a port-forward carries bytes both ways, and destroying it closes its conne
   await closed.promise;
 });
 
-test('what the kubelet says on the error stream becomes the error of the duplex', async (t) => {
+overBoth('what the kubelet says on the error stream becomes the error of the duplex', async (t, start) => {
   const { cluster } = await start(t, (data, errors) => {
     errors.end('error forwarding port 8080: dial tcp4 127.0.0.1:8080: connect: connection refused');
     data.end();
@@ -91,7 +70,7 @@ test('what the kubelet says on the error stream becomes the error of the duplex'
   t.regex(error.message, /shop\/web-1:8080 failed: .*connection refused/);
 });
 
-test('a connection that breaks is an error of the duplex', async (t) => {
+overBoth('a connection that breaks is an error of the duplex', async (t, start) => {
   const { cluster } = await start(t, (data, _errors, socket) => {
     data.once('data', () => socket.destroy());
   });
@@ -103,8 +82,8 @@ test('a connection that breaks is an error of the duplex', async (t) => {
   t.true(error instanceof Error);
 });
 
-test('a writer to a pod that does not read is made to wait', async (t) => {
-  const opened = Promise.withResolvers<SpdyStream>();
+overBoth('a writer to a pod that does not read is made to wait', async (t, start) => {
+  const opened = Promise.withResolvers<Duplex>();
   const { cluster } = await start(t, (data) => opened.resolve(data));
   const duplex = await cluster.portForward(target);
   duplex.on('error', () => {});

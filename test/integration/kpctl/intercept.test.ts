@@ -300,18 +300,18 @@ test('list: workloads, ready pods, ports, sidecar, and who claims what since whe
   assert.match(lines[0] ?? '', /^WORKLOAD +READY +PORTS +SIDECAR +CAPTURE +CLAIMED BY$/);
   assert.match(
     lines[1] ?? '',
-    /^deployment\/api +1\/1 +http:8080,other:9090 +yes +redirect +:8080 \S+@laptop \(bob\) since \d{4}-\d\d-\d\dT\S+Z$/,
+    /^deployment\/api +1\/1 +http:8080,other:9090 +by hand +redirect +:8080 \S+@laptop \(bob\) since \d{4}-\d\d-\d\dT\S+Z$/,
   );
-  assert.match(lines[2] ?? '', /^deployment\/caller +1\/1 +- +no +- +-$/);
-  assert.match(lines[3] ?? '', /^deployment\/web +2\/2 +http:8080,other:9090 +yes +redirect +-$/);
+  assert.match(lines[2] ?? '', /^deployment\/caller +1\/1 +- +none +- +-$/);
+  assert.match(lines[3] ?? '', /^deployment\/web +2\/2 +http:8080,other:9090 +by hand +redirect +-$/);
   assert.equal(lines.length, 4);
   const all = listSchema.parse(JSON.parse((await stage.kpctl(['list', '-A', '-o', 'json'])).stdout));
   assert.deepEqual(
     all.map(({ namespace, workload, sidecar }) => [namespace, workload, sidecar]),
     [
-      ['default', 'deployment/api', 'all'],
+      ['default', 'deployment/api', 'by hand'],
       ['default', 'deployment/caller', 'none'],
-      ['default', 'deployment/web', 'all'],
+      ['default', 'deployment/web', 'by hand'],
       ['shop', 'deployment/till', 'none'],
     ],
   );
@@ -362,6 +362,7 @@ test('status: intercepts and runs with pods, ports and tunnels; what a killed kp
       context: 'lab',
       server: 'https://172.30.0.1:6443',
       namespace: 'default',
+      transport: 'spdy',
       workload: 'deployment/web',
       ports: [{ remote: 'http', local: port, protocol: 'tcp' }],
       outbound: [],

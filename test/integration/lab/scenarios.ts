@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert';
+import type { Duplex } from 'node:stream';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -10,6 +11,7 @@ import { z } from 'zod';
 import { outsideListener, startLab, type Lab } from '../../../src/lab/index.ts';
 import { connectCluster } from '../../../src/cluster/connect.ts';
 import { createLogger } from '../../../src/platform/log.ts';
+import { refuseSpdy } from '../../harness/spdy-refusing-gateway.ts';
 
 const program = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const images = {
@@ -245,34 +247,22 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
     await lab.apply(echo);
     await lab.waitReady();
     const [pod = ''] = lab.podNames('default', { app: 'echo' });
-    await using cluster = await connectCluster({ kubeconfig: lab.kubeconfigs.laptop });
-    assert.equal(await cluster.whoAmI(), 'admin');
-    const stream = await cluster.portForward({ namespace: 'default', pod, port: 9000 });
-    const sent = createHash('sha256');
-    const received = createHash('sha256');
-    const size = 64 * 1024 * 1024;
-    let length = 0;
-    const all = new Promise<void>((resolve, reject) => {
-      stream.on('error', reject);
-      stream.on('data', (chunk: Buffer) => {
-        received.update(chunk);
-        length += chunk.length;
-        if (length === size) resolve();
-      });
-    });
-    for (let offset = 0; offset < size; offset += 1024 * 1024) {
-      const chunk = randomBytes(1024 * 1024);
-      sent.update(chunk);
-      if (!stream.write(chunk)) await once(stream, 'drain');
+    for (const transport of ['spdy', 'websocket'] as const) {
+      await using cluster = await connectCluster({ kubeconfig: lab.kubeconfigs.laptop, transport });
+      assert.equal(await cluster.whoAmI(), 'admin');
+      await carriesUnchanged(await cluster.portForward({ namespace: 'default', pod, port: 9000 }));
+      assert.equal(cluster.transport, transport);
+      await assert.rejects(async () => {
+        const refused = await cluster.portForward({ namespace: 'default', pod, port: 9 });
+        refused.resume();
+        await once(refused, 'close');
+      }, /connection refused/);
     }
-    await all;
-    stream.destroy();
-    assert.equal(received.digest('hex'), sent.digest('hex'));
-    await assert.rejects(async () => {
-      const refused = await cluster.portForward({ namespace: 'default', pod, port: 9 });
-      refused.resume();
-      await once(refused, 'close');
-    }, /connection refused/);
+    await using gateway = await refuseSpdy(lab.kubeconfigs.laptop);
+    await using cluster = await connectCluster({ kubeconfig: gateway.kubeconfig });
+    await carriesUnchanged(await cluster.portForward({ namespace: 'default', pod, port: 9000 }));
+    assert.equal(cluster.transport, 'websocket');
+    assert.deepEqual(gateway.upgrades, ['SPDY/3.1', 'websocket']);
   },
 
   async replacement() {
@@ -395,3 +385,27 @@ spec: { terminationGracePeriodSeconds: 0, containers: [{ name: main, image: "nob
     await until(lab, () => lab.store.pods.get('default', 'unknown')?.status.containerStatuses[0]?.state.waiting?.reason === 'ErrImagePull');
   },
 };
+
+/** 64 MiB to a server that sends all back. */
+async function carriesUnchanged(stream: Duplex): Promise<void> {
+  const sent = createHash('sha256');
+  const received = createHash('sha256');
+  const size = 64 * 1024 * 1024;
+  let length = 0;
+  const all = new Promise<void>((resolve, reject) => {
+    stream.on('error', reject);
+    stream.on('data', (chunk: Buffer) => {
+      received.update(chunk);
+      length += chunk.length;
+      if (length === size) resolve();
+    });
+  });
+  for (let offset = 0; offset < size; offset += 1024 * 1024) {
+    const chunk = randomBytes(1024 * 1024);
+    sent.update(chunk);
+    if (!stream.write(chunk)) await once(stream, 'drain');
+  }
+  await all;
+  stream.destroy();
+  assert.equal(received.digest('hex'), sent.digest('hex'));
+}

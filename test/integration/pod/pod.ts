@@ -37,6 +37,7 @@ export class Pod implements AsyncDisposable {
   #environment: Readonly<Record<string, string>> = {};
   #flags: readonly string[] = [];
   #wrapper: readonly string[] = [];
+  #command: Command = 'sidecar';
   #sidecar: Sidecar | undefined;
 
   private constructor(world: World, namespace: Namespace) {
@@ -85,6 +86,21 @@ export class Pod implements AsyncDisposable {
     }
   }
 
+  /** Without an init container: with `kpeering ephemeral`, which makes its rules itself. */
+  static async ephemeral(flags: readonly string[] = [], environment: Readonly<Record<string, string>> = {}): Promise<Pod> {
+    const pod = await Pod.bare();
+    try {
+      pod.#command = 'ephemeral';
+      pod.#environment = { KPEERING_EXEMPT_MARK: tproxy.KPEERING_EXEMPT_MARK, ...environment };
+      pod.#flags = flags;
+      await pod.restart();
+      return pod;
+    } catch (error) {
+      await pod.close();
+      throw error;
+    }
+  }
+
   get sidecar(): Sidecar {
     if (this.#sidecar === undefined) throw new Error('the pod has no sidecar');
     return this.#sidecar;
@@ -99,7 +115,7 @@ export class Pod implements AsyncDisposable {
 
   /** Starts the sidecar, once more when there was one. */
   async restart(): Promise<void> {
-    this.#sidecar = await Sidecar.start(this.namespace, this.#flags, this.#environment, this.#wrapper);
+    this.#sidecar = await Sidecar.start(this.namespace, this.#flags, this.#environment, this.#wrapper, this.#command);
   }
 
   /** A caller's connection from outside the pod. */
@@ -195,7 +211,9 @@ export class Laptop {
 /** How long a line of the sidecar's log is waited for, in milliseconds. */
 const patience = 20_000;
 
-/** `kpeering sidecar` as a process. */
+type Command = 'sidecar' | 'ephemeral';
+
+/** `kpeering sidecar`, or `ephemeral`, as a process. */
 export class Sidecar {
   readonly process: ChildProcess;
   readonly #lines: LogLines;
@@ -213,8 +231,9 @@ export class Sidecar {
     flags: readonly string[],
     environment: Readonly<Record<string, string>> = {},
     wrapper: readonly string[] = [],
+    command: Command = 'sidecar',
   ): Promise<Sidecar> {
-    const [program = '', ...parameters] = [...wrapper, process.execPath, kpeering, 'sidecar', ...flags];
+    const [program = '', ...parameters] = [...wrapper, process.execPath, kpeering, command, ...flags];
     const child = namespace.spawn(program, parameters, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { POD_NAMESPACE: 'shop', POD_NAME: 'web-7d9', KPEERING_LOG: 'debug', ...environment },
@@ -233,7 +252,7 @@ export class Sidecar {
   async terminate(namespace: Namespace, signal = 'TERM'): Promise<void> {
     await namespace.run('sh', [
       '-c',
-      `kill -${signal} $(grep -l sidecar /proc/[0-9]*/cmdline | while read -r file; do
+      `kill -${signal} $(grep -l -e sidecar -e ephemeral /proc/[0-9]*/cmdline | while read -r file; do
       pid=\${file#/proc/}; pid=\${pid%/cmdline}; [ "$(readlink /proc/$pid/exe)" = "${process.execPath}" ] && echo $pid; done)`,
     ]);
   }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { requireProgram } from '../../../src/platform/programs.ts';
@@ -162,6 +162,7 @@ test.serial('bad values: one line, exit 2, and nothing is changed', async (t) =>
     ['KPEERING_EXCLUDE_OUTBOUND_CIDRS', '1:2:3', /"1:2:3" is not/u],
     ['KPEERING_EXEMPT_GID', 'kpeering', /KPEERING_EXEMPT_GID: "kpeering" is not the number of a group/u],
     ['KPEERING_EXEMPT_GID', '4294967295', /is not the number of a group/u],
+    ['KPEERING_EXEMPT_GID', '0', /KPEERING_EXEMPT_GID: 0 is root's group/u],
     ['KPEERING_EXEMPT_MARK', '0', /KPEERING_EXEMPT_MARK: "0" is not a mark/u],
     ['KPEERING_EXEMPT_MARK', '0x1ffffffff', /is not a mark/u],
     ['KPEERING_EXEMPT_MARK', '0x3BC4', /is a mark of our own/u],
@@ -243,11 +244,9 @@ test.serial('NET_ADMIN, NET_RAW and a read-only root file system are enough, for
   }
 });
 
-test.serial('the image has every file of the script, and --help prints the options', async (t) => {
+test.serial('--help prints every option', async (t) => {
   await using rules = await Rules.in(t, images['nft only']);
   const folder = join(redirect, '..');
-  const copied = readFileSync(join(folder, 'Dockerfile'), 'utf8');
-  for (const name of readdirSync(folder).filter((entry) => entry.endsWith('.sh'))) t.regex(copied, new RegExp(`COPY .*\\b${name}\\b`, 'u'));
   const { code, stdout } = await rules.attempt(['--help']);
   t.is(code, 0);
   const options = new Set(readFileSync(join(folder, 'options.sh'), 'utf8').match(/KPEERING_[A-Z_]+/gu));

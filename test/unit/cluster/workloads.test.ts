@@ -5,6 +5,8 @@ import { deploymentSchema } from '../../../src/cluster/controllers.ts';
 import { Failure } from '../../../src/platform/errors.ts';
 import type { Cluster, KubeObject, ListOptions, Resource } from '../../../src/cluster/types.ts';
 import {
+  declaredSidecarOf,
+  ephemeralOf,
   findWorkload,
   isReady,
   listWorkloads,
@@ -159,6 +161,21 @@ test('the sidecar is the container or lasting init container named kpeering, whi
     undefined,
   );
   t.is(sidecarOf(pod('a', { spec: { initContainers: [{ name: 'kpeering' }] }, status: { initContainerStatuses: running } })), undefined);
+});
+
+test("kpeering's ephemeral container is one while it runs, and nothing once it has ended", (t) => {
+  const spec = { ephemeralContainers: [{ name: 'debugger' }, { name: 'kpeering-ephemeral-1' }, { name: 'kpeering-ephemeral-2' }] };
+  const states = (state: object): object[] => [
+    { name: 'debugger', state: { running: {} } },
+    { name: 'kpeering-ephemeral-1', state: { terminated: { exitCode: 0 } } },
+    { name: 'kpeering-ephemeral-2', state },
+  ];
+  const running = pod('a', { spec, status: { ephemeralContainerStatuses: states({ running: {} }) } });
+  for (const find of [sidecarOf, declaredSidecarOf, ephemeralOf]) t.is(find(running)?.name, 'kpeering-ephemeral-2');
+  for (const state of [{ waiting: {} }, { terminated: { exitCode: 0 } }]) {
+    const other = pod('a', { spec, status: { ephemeralContainerStatuses: states(state) } });
+    for (const find of [sidecarOf, declaredSidecarOf, ephemeralOf]) t.is(find(other), undefined);
+  }
 });
 
 test('a remote port is a number, declared or not, or a name', (t) => {

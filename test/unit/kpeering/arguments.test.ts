@@ -19,6 +19,13 @@ test('the command line comes before the environment, and that before the default
   });
 });
 
+test('an ephemeral one stays for an hour, unless it is told otherwise', (t) => {
+  const attached = { ...role, graceSeconds: 10, outbound: true };
+  t.deepEqual(parseOrder(['ephemeral'], {}), { command: 'ephemeral', ...attached, idleSeconds: 3600 });
+  t.like(parseOrder(['ephemeral', '--idle-seconds', '60'], { KPEERING_IDLE_SECONDS: '5' }), { idleSeconds: 60 });
+  t.throws(() => parseOrder(['sidecar', '--idle-seconds', '60'], {}), { message: /Unknown option '--idle-seconds'/u });
+});
+
 test('what is wrong is named, with exit code 2', (t) => {
   for (const [argv, message] of [
     [['sidecar', '--inbound-port', '65536'], '--inbound-port: "65536" is not a port'],

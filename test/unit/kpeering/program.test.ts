@@ -61,7 +61,9 @@ test('own ports are ours at the addresses of this machine only', (t) => {
 test('redirect.sh and docs/ports.md have the ports of src/platform/ports.ts', (t) => {
   const script = readFileSync(new URL('init-container/redirect.sh', root), 'utf8');
   const variables = new Map([...script.matchAll(/^([A-Z_]+)=(\d+)$/gmu)].map(([, name, value]) => [name, Number(value)]));
-  for (const [name, port] of Object.entries(ports)) {
+  // The webhook is in the operator's own pods, where there are no rules.
+  const { webhook: _, ...inPods } = ports;
+  for (const [name, port] of Object.entries(inPods)) {
     t.is(variables.get(name.replaceAll(/[A-Z]/gu, '_$&').toUpperCase()), port, name);
   }
   t.is(variables.get('GID'), kpeeringGid);
