@@ -65,7 +65,11 @@ export class Proof {
   end(): void {
     clearTimeout(this.#timer);
     this.#token = undefined;
-    this.#listener?.release().catch(async () => this.#listener?.close());
+    // Where neither works the rule is one that ends with its process.
+    this.#listener
+      ?.release()
+      .catch(async () => await this.#listener?.close())
+      .catch(ignored);
   }
 
   async close(): Promise<void> {

@@ -33,7 +33,8 @@ export class LeftAloneReports implements Closeable {
   readonly #cluster: Cluster;
   readonly #log: Logger;
   readonly #waiting = new Map<string, Waiting>();
-  readonly #telling = new Set<Promise<void>>();
+  #telling: Promise<void> | undefined;
+  #closing = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(cluster: Cluster, log: Logger) {
@@ -46,19 +47,25 @@ export class LeftAloneReports implements Closeable {
     const known = this.#waiting.get(key);
     if (known !== undefined) known.times++;
     else if (this.#waiting.size < MOST_WAITING) this.#waiting.set(key, { ...pod, times: 1 });
-    this.#timer ??= setTimeout(() => this.#tell(), GATHER_MILLISECONDS);
+    this.#gather();
   }
 
   /** Tells what waits. */
   async close(): Promise<void> {
-    if (this.#timer !== undefined) this.#tell();
+    this.#closing = true;
     const late = deadline(CLOSING_MILLISECONDS);
     const expired = new Promise<void>((resolve) => late.addEventListener('abort', () => resolve(), { once: true }));
-    await Promise.race([Promise.all(this.#telling), expired]);
+    await Promise.race([this.#tellRest(), expired]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async #tellRest(): Promise<void> {
+    await this.#telling;
+    this.#tell();
+    await this.#telling;
   }
 
   #tell(): void {
@@ -66,8 +73,15 @@ export class LeftAloneReports implements Closeable {
     this.#timer = undefined;
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
-    const telling: Promise<void> = this.#tellAll(waiting).finally(() => this.#telling.delete(telling));
-    this.#telling.add(telling);
+    this.#telling = this.#tellAll(waiting).finally(() => {
+      this.#telling = undefined;
+      if (!this.#closing) this.#gather();
+    });
+  }
+
+  /** What waits is told in a moment. Not while others are told of: a slow API server must not be asked by more and more of us at once. */
+  #gather(): void {
+    if (this.#waiting.size > 0 && this.#telling === undefined) this.#timer ??= setTimeout(() => this.#tell(), GATHER_MILLISECONDS);
   }
 
   /** One after the other, so that a storm of pods is none of requests. Never rejects. */

@@ -30,14 +30,14 @@ export const followManifest = 'test/e2e/follow.yaml';
 export const robustnessManifest = 'test/e2e/robustness.yaml';
 
 /** Those whose pods run the programs of test/e2e/traffic. */
-const withTraffic: readonly string[] = [
+const withTraffic: ReadonlySet<string> = new Set([
   trafficManifest,
   captureManifest,
   injectManifest,
   replaceManifest,
   followManifest,
   robustnessManifest,
-];
+]);
 
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -121,7 +121,7 @@ export async function openClusterStage(
     await kubectlOut('create', 'namespace', namespace);
     const pairs = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
     if (pairs.length > 0) await kubectlOut('label', 'namespace', namespace, ...pairs);
-    if (manifests.some((manifest) => withTraffic.includes(manifest))) {
+    if (manifests.some((manifest) => withTraffic.has(manifest))) {
       const programs = ['peer.ts', 'load.ts', 'queue.ts'].map((name) => `--from-file=${join(root, 'test/e2e/traffic', name)}`);
       await kubectlOut('create', 'configmap', 'traffic', ...programs, '--from-literal=package.json={"type":"module"}');
     }

@@ -22,7 +22,6 @@ const COMMAND_LINES = new Set(['command', 'args']);
  * ours, without data, and with every other text redacted. A Secret is never passed in; where one is, nothing but its name comes out.
  */
 export function redactObject(object: unknown): unknown {
-  if (isFields(object) && object['kind'] === 'Secret') return { kind: 'Secret', metadata: { name: nameOf(object['metadata']) } };
   return redactValue(object, false);
 }
 
@@ -30,6 +29,7 @@ function redactValue(value: unknown, ours: boolean): unknown {
   if (typeof value === 'string') return redactText(value);
   if (Array.isArray(value)) return value.map((item: unknown) => redactValue(item, ours));
   if (!isFields(value)) return value;
+  if (value['kind'] === 'Secret' && 'metadata' in value) return { kind: 'Secret', metadata: { name: nameOf(value['metadata']) } };
   const inside = isContainer(value) ? OURS.test(String(value['name'])) : ours;
   return Object.fromEntries(
     Object.entries(value).flatMap(([key, field]) => (DROPPED.has(key) ? [] : [[key, redactField(key, field, inside)]])),

@@ -48,7 +48,7 @@ export async function uninstall(options: UninstallOptions): Promise<readonly Out
   if (installed.length === 0 && !ownsNamespace) return [];
 
   if (ownsNamespace && !force) await refuseOthersPods(cluster, namespace, abort);
-  const workloads = await injectedWorkloads(cluster, abort);
+  const workloads = await lastingWorkloads(cluster, abort);
   const carriers = workloads.filter(({ pods }) => pods.length > 0);
   if (carriers.length > 0 && !eject && !force) throw sidecarsLeft(carriers);
   if (eject && !force) refuseStuck(carriers);
@@ -107,6 +107,13 @@ async function madeByOperator(cluster: Cluster, namespace: string, abort: AbortO
     })),
   ];
   return [...new Map(going.map((one) => [`${one.kind.kind} ${one.namespace}/${one.name}`, one])).values()];
+}
+
+/** Those with a sidecar, or with the label; without those that go with their namespace. */
+async function lastingWorkloads(cluster: Cluster, abort: AbortOptions): Promise<readonly InjectedWorkload[]> {
+  const [workloads, namespaces] = await Promise.all([injectedWorkloads(cluster, abort), cluster.list(installedKinds.namespace, abort)]);
+  const going = new Set(namespaces.flatMap(({ metadata }) => (metadata.deletionTimestamp === undefined ? [] : [metadata.name])));
+  return workloads.filter(({ namespace }) => !going.has(namespace));
 }
 
 function refuseStuck(carriers: readonly InjectedWorkload[]): void {

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { AnswerError } from '../../cluster/api-failures.ts';
 import type { Pod } from '../../cluster/resources.ts';
 import type { Cluster } from '../../cluster/types.ts';
 import { findWorkload, parseWorkload, podsOf } from '../../cluster/workloads.ts';
@@ -42,22 +43,38 @@ export async function printLogs(
   }
   const wanted = { previous, ...(tail !== undefined && { tailLines: tail }) };
   if (follow) {
-    await Promise.all(
-      sources.map(async (source) => {
-        const stream = await cluster.followLog(
-          { namespace: source.namespace, name: source.pod },
-          { container: source.container, ...wanted, ...options },
-        );
-        await printStream(stream, source, terminal, format, options);
-      }),
-    );
+    await ofAny(sources, terminal, async (source) => {
+      const stream = await cluster.followLog(
+        { namespace: source.namespace, name: source.pod },
+        { container: source.container, ...wanted, ...options },
+      );
+      await printStream(stream, source, terminal, format, options);
+    });
     return;
   }
-  const logs = await Promise.all(sources.map(async (source) => ({ ...source, lines: await linesOf(cluster, source, wanted, options) })));
+  const logs = await ofAny(sources, terminal, async (source) => ({ ...source, lines: await linesOf(cluster, source, wanted, options) }));
   const several = logs.filter(({ lines }) => lines.length > 0).length > 1;
   printResult(terminal, format, logs, () =>
     logs.flatMap(({ lines, ...source }) => lines.map((line) => printable(several ? `${prefix(source)}${line}` : line))),
   );
+}
+
+/** What can be had of the sources; of the others a warning says why not. Rejects where none can be had, and with what is no Failure. */
+async function ofAny<T>(sources: readonly Source[], terminal: Terminal, work: (source: Source) => Promise<T>): Promise<readonly T[]> {
+  const ended = await Promise.all(
+    sources.map(async (source) => {
+      try {
+        return { value: await work(source) };
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        return { source, failure: error };
+      }
+    }),
+  );
+  const failed = ended.flatMap((one) => ('failure' in one ? [one] : []));
+  if (failed[0] !== undefined && failed.length === ended.length) throw failed[0].failure;
+  for (const { source, failure } of failed) terminal.warn(`${prefix(source)}${failure.message} [${failure.code}]`);
+  return ended.flatMap((one) => ('value' in one ? [one.value] : []));
 }
 
 async function linesOf(
@@ -70,10 +87,15 @@ async function linesOf(
     const text = await cluster.podLog({ namespace, name: pod }, { container, ...wanted, ...options });
     return text.split('\n').filter((line) => line !== '');
   } catch (error) {
-    // A container that has not started, or was never restarted, has no log: the others do.
-    if (error instanceof Failure && ['API_ERROR', 'API_INVALID', 'NOT_FOUND'].includes(error.code)) return [];
+    if (hasNoLog(error)) return [];
     throw error;
   }
+}
+
+/** A container that has not started, or was never restarted, has no log. An API server that cannot ask the kubelet says 500 or 502. */
+function hasNoLog(error: unknown): boolean {
+  if (!(error instanceof Failure)) return false;
+  return error.code === 'NOT_FOUND' || (error.cause instanceof AnswerError && error.cause.status === 400);
 }
 
 async function printStream(

@@ -76,7 +76,10 @@ export class LeaseElection implements Closeable {
         await this.#ending;
         const began = performance.now();
         // A lost answer must not leave a leader in doubt for longer than it may lead.
-        if (await this.#attempt(deadline(this.#times.renew / 2, signal))) this.#lead(began);
+        const ours = await this.#attempt(deadline(this.#times.renew / 2, signal));
+        // The term may have run out while the answer was on its way.
+        await this.#ending;
+        if (ours) this.#lead(began);
         else if (this.#term !== undefined) this.#lose('another replica has the Lease');
       } catch (error) {
         if (signal.aborted) break;
@@ -93,7 +96,10 @@ export class LeaseElection implements Closeable {
   /** One attempt to get the Lease or to renew it; whether it is ours now. */
   async #attempt(signal: AbortSignal): Promise<boolean> {
     const { identity } = this.#options;
-    const lease = this.#term === undefined ? await this.#read(signal) : this.#seen?.lease;
+    const known = this.#term === undefined ? undefined : this.#seen?.lease;
+    if (known !== undefined && (await this.#patch(this.#held(microTime()), known, signal))) return true;
+    // A leader's, too: an earlier renewal may have been stored although its answer was lost.
+    const lease = await this.#read(signal);
     if (lease === undefined) return await this.#create(signal);
     if (this.#seen?.lease.metadata.resourceVersion !== lease.metadata.resourceVersion) this.#seen = { lease, at: performance.now() };
     const { holderIdentity, leaseDurationSeconds } = lease.spec;
@@ -161,8 +167,9 @@ export class LeaseElection implements Closeable {
   /** `since`: when the request was made that has the Lease renewed. */
   #lead(since: number): void {
     const left = since + this.#times.renew - performance.now();
+    if (left <= 0) return this.#lose('the Lease could not be renewed in time');
     if (this.#term !== undefined) clearTimeout(this.#term.expiry);
-    const expiry = setTimeout(() => this.#lose('the Lease could not be renewed in time'), Math.max(0, left));
+    const expiry = setTimeout(() => this.#lose('the Lease could not be renewed in time'), left);
     if (this.#term !== undefined) {
       this.#term = { work: this.#term.work, expiry };
       return;

@@ -31,7 +31,7 @@ export type Injection =
   | { readonly kind: 'unchanged' }
   /**
    * Requested, and left as it is: `reason` says why and what to do; the patch notes it in an annotation. Without a patch: it says so
-   * already, it cannot be read, or it was injected by the first call and something that came between cannot be taken in.
+   * already, it has no room for it, it cannot be read, or it was injected by the first call and something that came between cannot be taken in.
    */
   | { readonly kind: 'left-alone'; readonly reason: Failure; readonly patch: JsonPatch };
 
@@ -45,13 +45,12 @@ export function decideInjection({ pod, namespace, settings }: InjectionRequest):
     if (!isRequested(admitted.metadata.labels, namespace.labels)) return { kind: 'not-requested' };
     const patch = injectedBefore ? extend(pod, admitted, namespace, settings) : inject(pod, admitted, namespace, settings);
     return patch.length === 0 ? { kind: 'unchanged' } : { kind: 'injected', patch };
-  } catch (reason) {
-    if (!(reason instanceof Failure)) throw reason;
-    return {
-      kind: 'left-alone',
-      reason,
-      patch: injectedBefore ? [] : setEntry(pod, 'annotations', NOT_INJECTED_ANNOTATION, reason.format()),
-    };
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    const reason = shortened(error);
+    const note = reason.format();
+    const noted = !injectedBefore && hasRoomFor(admitted.metadata.annotations, NOT_INJECTED_ANNOTATION, note);
+    return { kind: 'left-alone', reason, patch: noted ? setEntry(pod, 'annotations', NOT_INJECTED_ANNOTATION, note) : [] };
   }
 }
 
@@ -173,6 +172,28 @@ function setEntry(pod: unknown, map: 'labels' | 'annotations', key: string, valu
   const entries = metadata[map];
   if (!isRecord(entries)) return [{ op: 'add', path: pointer('metadata', map), value: { [key]: value } }];
   return entries[key] === value ? [] : [{ op: 'add', path: pointer('metadata', map, key), value }];
+}
+
+/** Of a reason: what a wrong value says may be as long as an annotation. Characters. */
+const MOST_OF_A_REASON = 1_000;
+
+function shortened(reason: Failure): Failure {
+  const { code, message, likely, remedy, exitCode } = reason;
+  const short = (text: string): string => (text.length <= MOST_OF_A_REASON ? text : `${text.slice(0, MOST_OF_A_REASON - 1).toWellFormed()}…`);
+  if ([message, likely ?? '', remedy ?? ''].every((text) => text.length <= MOST_OF_A_REASON)) return reason;
+  return new Failure(code, short(message), {
+    ...(likely !== undefined && { likely: short(likely) }),
+    ...(remedy !== undefined && { remedy: short(remedy) }),
+    exitCode,
+  });
+}
+
+/** Bytes, of all names and values together: an object with more is refused (apimachinery, TotalAnnotationSizeLimitB). */
+const MOST_OF_ANNOTATIONS = 262_144;
+
+function hasRoomFor(annotations: Readonly<Record<string, string>>, key: string, value: string): boolean {
+  const entries = Object.entries({ ...annotations, [key]: value });
+  return entries.reduce((sum, [name, text]) => sum + Buffer.byteLength(name) + Buffer.byteLength(text), 0) <= MOST_OF_ANNOTATIONS;
 }
 
 function unreadable(error: z.ZodError): Failure {

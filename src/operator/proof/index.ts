@@ -111,10 +111,13 @@ class Prover implements Closeable {
     try {
       const result = await provePod(candidate.addresses, askFromHere, signal);
       this.#proofs?.inc({ outcome: outcomes[result.status] });
-      if (this.#plan.proved(candidate, result, performance.now())) await this.#tell(candidate, result);
+      if (this.#plan.proved(candidate, result, performance.now())) {
+        await this.#tell(candidate, result);
+        this.#plan.told(candidate);
+      }
     } catch (error) {
       if (signal.aborted) return;
-      this.#plan.untold(candidate);
+      this.#plan.untold(candidate, performance.now());
       const { namespace, name } = candidate;
       this.#context.log.warn({ namespace, pod: name, err: messageOf(error) }, 'the proof of a pod could not be told');
     }

@@ -26,6 +26,8 @@ export interface Candidate {
 interface Entry extends Candidate {
   due: number;
   failures: number;
+  /** How often in a row it could not be told. */
+  untold: number;
   running: boolean;
   told: ProofResult['status'] | undefined;
 }
@@ -60,6 +62,7 @@ export class ProofPlan {
       sidecarStart,
       due: now + (proved?.status === 'True' && age < AGAIN ? AGAIN - age : SETTLE),
       failures: 0,
+      untold: 0,
       running: false,
       told: proved?.status,
     });
@@ -100,17 +103,27 @@ export class ProofPlan {
       return true;
     }
     entry.failures += 1;
-    entry.due = now + Math.min(LAST_PAUSE, FIRST_PAUSE * 2 ** (entry.failures - 1));
+    entry.due = now + pauseAfter(entry.failures);
     if (entry.failures < ATTEMPTS) return false;
     const isNew = entry.told !== status;
     entry.told = status;
     return isNew;
   }
 
-  /** It could not be told: as if it had not been. */
-  untold(candidate: Candidate): void {
+  /** It was told. */
+  told(candidate: Candidate): void {
     const entry = this.#entries.get(candidate.uid);
-    if (entry !== undefined) entry.told = undefined;
+    if (entry !== undefined) entry.untold = 0;
+  }
+
+  /** It could not be told: as if it had not been, and it is proved again soon. */
+  untold(candidate: Candidate, now: number): void {
+    const entry = this.#entries.get(candidate.uid);
+    if (entry?.sidecarStart !== candidate.sidecarStart) return;
+    entry.told = undefined;
+    entry.untold += 1;
+    // After a failure it is due soon anyway.
+    if (entry.failures === 0) entry.due = Math.min(entry.due, now + pauseAfter(entry.untold));
   }
 
   /** How many pods there are of each standing. */
@@ -121,6 +134,10 @@ export class ProofPlan {
     }
     return count;
   }
+}
+
+function pauseAfter(failures: number): number {
+  return Math.min(LAST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1));
 }
 
 function addressesOf({ status }: Pod): readonly string[] {

@@ -28,6 +28,8 @@ export interface ProofResult {
 }
 
 const ASK_MILLISECONDS = 2_000;
+/** Characters. */
+const MOST_WORDS = 300;
 const refusalSchema = z.object({ error: z.string(), message: z.string() });
 
 /**
@@ -79,7 +81,9 @@ function refusal(status: number, text: string): ProofResult {
   const parsed = refusalSchema.safeParse(jsonOf(text));
   if (status !== 503 || !parsed.success)
     return unknown('Unsupported', 'its kpeering cannot be asked: it is of another release than the operator');
-  const { error, message } = parsed.data;
+  const { error } = parsed.data;
+  // The pod's own words, which go into a condition and an Event.
+  const message = parsed.data.message.slice(0, MOST_WORDS);
   if (error === 'draining') return unknown('Draining', message);
   return { status: 'False', reason: 'ListenerFailed', message: `its kpeering cannot take captured connections: ${message}` };
 }

@@ -91,6 +91,8 @@ class Sweeping implements Closeable {
   }
 
   soon(): void {
+    // Not put off by who asks again: a workload that changes all the time would keep the others from being put back.
+    if (this.#asked) return;
     this.#asked = true;
     if (this.#running === undefined) this.#schedule(100);
   }

@@ -8,6 +8,8 @@ import type { AdmissionAnswer } from './admission.ts';
 
 /** The API server takes objects of 3 MiB at most, and a review has one of them, and a little more. */
 const MOST_BYTES = 8 * 1024 * 1024;
+/** Of all requests together, so that whoever reaches the port cannot have us ended for want of memory (our limit is 384 MiB). */
+const MOST_HELD_BYTES = 64 * 1024 * 1024;
 const HEAD_MILLISECONDS = 5_000;
 const REQUEST_MILLISECONDS = 10_000;
 /**
@@ -40,6 +42,8 @@ export class WebhookServer implements Closeable {
   readonly #server: Server;
   readonly #options: WebhookServerOptions;
   #draining = false;
+  /** Bytes of requests that have not been answered. */
+  #held = 0;
   #closed: Promise<void> | undefined;
 
   private constructor(server: Server, options: WebhookServerOptions) {
@@ -113,17 +117,40 @@ export class WebhookServer implements Closeable {
     response.on('error', ignored);
     if (request.url?.split('?')[0] !== WEBHOOK_PATH) return this.#end(response, 404, `there is only ${WEBHOOK_PATH}\n`);
     if (request.method !== 'POST') return this.#end(response.setHeader('allow', 'POST'), 405, 'only POST\n');
-    let body: string | undefined;
+    const held = { bytes: 0 };
     try {
-      body = await bodyOf(request);
+      const body = await this.#bodyOf(request, held);
+      if (typeof body === 'number') return this.#end(response.setHeader('connection', 'close'), body, refusals[body]);
+      const { status, body: text } = await this.#options.answer(body);
+      this.#end(response, status, text);
     } catch {
       // The caller has gone; nobody hears an answer.
       response.destroy();
-      return;
+    } finally {
+      this.#held -= held.bytes;
     }
-    if (body === undefined) return this.#end(response.setHeader('connection', 'close'), 413, `at most ${MOST_BYTES} bytes\n`);
-    const { status, body: text } = await this.#options.answer(body);
-    this.#end(response, status, text);
+  }
+
+  /** Its text, or the status that refuses it. What is taken of the memory for all is counted in `held`. */
+  async #bodyOf(request: IncomingMessage, held: { bytes: number }): Promise<string | keyof typeof refusals> {
+    const chunks: Buffer[] = [];
+    let refusal: keyof typeof refusals | undefined;
+    // Read to its end also when it is refused, within the time that a request may take: else the answer would be lost with a reset.
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      if (refusal !== undefined) continue;
+      if (held.bytes + chunk.length > MOST_BYTES) refusal = 413;
+      else if (this.#held + chunk.length > MOST_HELD_BYTES) refusal = 503;
+      if (refusal !== undefined) {
+        chunks.length = 0;
+        this.#held -= held.bytes;
+        held.bytes = 0;
+        continue;
+      }
+      held.bytes += chunk.length;
+      this.#held += chunk.length;
+      chunks.push(chunk);
+    }
+    return refusal ?? Buffer.concat(chunks).toString();
   }
 
   #end(response: ServerResponse, status: number, body: string): void {
@@ -136,17 +163,7 @@ export class WebhookServer implements Closeable {
   }
 }
 
-/** Undefined: there is more than is taken. */
-async function bodyOf(request: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  // Read to its end also when it is too long, within the time that a request may take: else the answer would be lost with a reset.
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length <= MOST_BYTES) chunks.push(chunk);
-  }
-  return length > MOST_BYTES ? undefined : Buffer.concat(chunks).toString();
-}
+const refusals = { 413: `at most ${MOST_BYTES} bytes\n`, 503: 'too many requests at once\n' } as const;
 
 function contextOf({ certificate, key }: ServedCertificate) {
   return { cert: certificate, key, minVersion: 'TLSv1.2' } as const;

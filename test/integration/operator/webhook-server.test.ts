@@ -128,3 +128,28 @@ test('it ends when the answers that are under way are given, and tells callers t
   await server.close();
   await t.throwsAsync(call(caller(t, certificate.authority), server.port, 'too late'), { code: 'ECONNREFUSED' });
 });
+
+test('requests that are too much together are refused, and forgotten when they have ended', async (t) => {
+  const certificate = await issue();
+  const server = await listen(t, certificate);
+  const piece = Buffer.alloc(8 * 1024 * 1024 - 1);
+  const open = await Promise.all(
+    Array.from({ length: 8 }, async () => {
+      const socket = connect({ host: '127.0.0.1', port: server.port, servername: host, ca: certificate.authority });
+      socket.on('error', () => {});
+      await once(socket, 'secureConnect');
+      socket.write(`POST /mutate HTTP/1.1\r\nhost: x\r\ncontent-length: ${piece.length + 1}\r\n\r\n`);
+      socket.write(piece);
+      return socket;
+    }),
+  );
+  t.teardown(() => open.forEach((socket) => socket.destroy()));
+  const agent = caller(t, certificate.authority);
+  const status = async (): Promise<number | undefined> => (await call(agent, server.port, Buffer.alloc(1024 * 1024))).status;
+  // What the others have sent is on its way.
+  while ((await status()) === 200);
+  t.is(await status(), 503);
+  for (const socket of open) socket.destroy();
+  while ((await status()) === 503);
+  t.is(await status(), 200);
+});

@@ -25,3 +25,24 @@ test('where no proof can be made it says why', async (t) => {
   t.is(answer.status, 503);
   t.deepEqual(JSON.parse(answer.body), { error: 'draining', message: 'the pod is about to end' });
 });
+
+test('a listener that can neither be released nor closed does not end the process', async (t) => {
+  const closed = Promise.withResolvers<void>();
+  const fails = async (): Promise<never> => {
+    throw new Error('nft has ended');
+  };
+  const proof = new Proof({
+    description: 'one that fails',
+    open: async () => {},
+    release: fails,
+    close: async () => {
+      closed.resolve();
+      return await fails();
+    },
+    [Symbol.asyncDispose]: async () => {},
+  });
+  await proof.begin();
+  proof.end();
+  await closed.promise;
+  t.false(proof.active);
+});

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { LeftAloneReports, type LeftAlonePod } from '../../../src/operator/left-alone.ts';
 import { Failure } from '../../../src/platform/errors.ts';
 import { silentLogger } from '../../../src/platform/log.ts';
+import { fakeCluster } from '../../harness/fake-cluster.ts';
 import { ImitatedApi } from './imitated-api.ts';
 
 const eventSchema = z.object({
@@ -70,4 +71,33 @@ test('an API that is down costs an Event, and nothing else', async (t) => {
   const api = new ImitatedApi();
   api.down = true;
   t.deepEqual(await told(t, api, [pod({ controller: owner('StatefulSet', 'db') })]), []);
+});
+
+test('while the API server is slow, what comes is gathered, and not asked for beside what is under way', async (t) => {
+  const asked: string[] = [];
+  const first = Promise.withResolvers<void>();
+  const go = Promise.withResolvers<void>();
+  let under = 0;
+  let most = 0;
+  const cluster = fakeCluster({
+    create: async (resource, object) => {
+      most = Math.max(most, ++under);
+      asked.push(String(object.metadata.name));
+      first.resolve();
+      await go.promise;
+      under--;
+      return resource.parse(object);
+    },
+  });
+  t.timeout(20_000);
+  const left = new LeftAloneReports(cluster, silentLogger);
+  left.report(pod({ controller: owner('StatefulSet', 'one') }));
+  await first.promise;
+  left.report(pod({ controller: owner('StatefulSet', 'two') }));
+  const closed = left.close();
+  t.is(asked.length, 1);
+  go.resolve();
+  await closed;
+  t.is(asked.length, 2);
+  t.is(most, 1);
 });

@@ -33,6 +33,23 @@ const lines: readonly string[] = [
   `-----BEGIN RSA PRIVATE KEY-----\n${secret}\n-----END RSA PRIVATE KEY-----`,
   `-----BEGIN PRIVATE KEY-----\\n${secret}\\n and the end is missing`,
   `AccountKey=${secret};EndpointSuffix=core.windows.net`,
+  `{"name":"DB_PASSWORD","value":"${secret}"}`,
+  `{\\"name\\":\\"DB_PASSWORD\\",\\"value\\":\\"${secret}\\"}`,
+  `- name: DB_PASSWORD\n  value: ${secret}\n`,
+  `["--password","${secret}"]`,
+  `"passwords": ["${secret}", "${secret}"]`,
+  `{"X-Api-Key":["${secret}"]}`,
+  `{"password":{"value":"${secret}"}}`,
+  `password: |-\n  first line\n  ${secret}\nnext: 1`,
+  `Driver=x;PWD={a;${secret}};Database=shop`,
+  `password=ab,${secret}`,
+  `postgres://ada:p/${secret}@10.0.0.7:5432/shop`,
+  `ada:${secret}@tcp(10.0.0.7:3306)/shop`,
+  `curl -u ada:${secret} http://web/`,
+  `https://x.blob.example/?sv=1&sig=${secret}&se=2`,
+  `-----BEGIN PGP PRIVATE KEY BLOCK-----\n${secret}\n-----END PGP PRIVATE KEY BLOCK-----`,
+  `client-key-data: ${Buffer.from('-----BEGIN RSA PRIVATE KEY-----').toString('base64')}${secret}`,
+  `dbPass: ${secret}`,
 ];
 
 test('secrets in log lines are taken out', (t) => {
@@ -49,6 +66,11 @@ test('secrets in log lines are taken out', (t) => {
 test('what is around a secret stays, and JSON stays JSON', (t) => {
   t.is(redactText(`{"db":{"password":"${secret}","port":5432}}`), `{"db":{"password":"${REDACTED}","port":5432}}`);
   t.is(redactText(`postgres://ada:${secret}@10.0.0.7:5432/shop`), `postgres://${REDACTED}@10.0.0.7:5432/shop`);
+  t.is(redactText(`{"X-Api-Key":["${secret}"],"port":1}`), `{"X-Api-Key":["${REDACTED}"],"port":1}`);
+  t.is(redactText(`{\\"token\\":[\\"${secret}\\"]}`), `{\\"token\\":[\\"${REDACTED}\\"]}`);
+  t.is(redactText(`{"secret":{"a":"${secret}"},"port":1}`), `{"secret":"${REDACTED}","port":1}`);
+  t.is(redactText(`password=${secret}, user=ada, port=1`), `password=${REDACTED}, user=ada, port=1`);
+  t.is(redactText(`password=${secret},user=ada`), `password=${REDACTED},user=ada`);
   t.is(redactText(`GET /?access_token=${secret}&page=2`), `GET /?access_token=${REDACTED}&page=2`);
 });
 
@@ -61,6 +83,8 @@ test('what is no secret stays', (t) => {
     'kubectl -n shop logs web-1 -c kpeering-init',
     'http://web.shop.svc:8080/status?page=2',
     'kpeering_flows_ended_total{to="laptop"} 3',
+    `caBundle: ${Buffer.from('-----BEGIN CERTIFICATE-----\\nMIIB').toString('base64')}`,
+    'http://web:8080/mails/ada@example.com',
   ]) {
     t.is(redactText(line), line);
   }
@@ -73,6 +97,9 @@ test('a long line takes no longer than its length', (t) => {
     `${'ab+/'.repeat(250_000)}==`,
     '-----BEGIN PRIVATE KEY-----'.repeat(20_000),
     '"'.repeat(500_000),
+    '-eyJ'.repeat(125_000),
+    'x-amz-'.repeat(80_000),
+    'a://a:'.repeat(80_000),
   ]) {
     const before = performance.now();
     redactText(line);
@@ -152,6 +179,7 @@ test('of a Secret nothing but its name comes out', (t) => {
     stringData: { a: secret },
   };
   t.deepEqual(redactObject(object), { kind: 'Secret', metadata: { name: 'db' } });
+  t.deepEqual(redactObject([object]), [{ kind: 'Secret', metadata: { name: 'db' } }]);
   t.deepEqual(redactObject({ kind: 'ConfigMap', data: { a: secret } }), { kind: 'ConfigMap', data: { a: REDACTED } });
   t.deepEqual(redactObject([{ spec: { token: secret, tokenExpirationSeconds: 5 } }]), [
     { spec: { token: REDACTED, tokenExpirationSeconds: 5 } },

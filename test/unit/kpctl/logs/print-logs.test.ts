@@ -1,8 +1,9 @@
 import { PassThrough, Readable } from 'node:stream';
 import test from 'ava';
+import { failureOfStatus } from '../../../../src/cluster/api-failures.ts';
 import type { LogOptions } from '../../../../src/cluster/types.ts';
 import { printLogs } from '../../../../src/kpctl/logs/print-logs.ts';
-import { Failure } from '../../../../src/platform/errors.ts';
+import type { Failure } from '../../../../src/platform/errors.ts';
 import { imitatedCluster, pod } from '../doctor/imitation.ts';
 
 /** A Pod whose only container of ours is the sidecar, and what its log says. */
@@ -16,6 +17,11 @@ function stage(log: (options: LogOptions) => string) {
     followLog: (_: object, options: LogOptions) => Promise.resolve(Readable.from([log(options)])),
   };
   return { cluster: following, lines, terminal };
+}
+
+function answered(status: number, message: string): Failure {
+  const body = JSON.stringify({ kind: 'Status', message });
+  return failureOfStatus(status, body, { verb: 'get', resource: 'pods/log' }, 'https://api');
 }
 
 const options = { signal: new AbortController().signal };
@@ -38,7 +44,7 @@ test('in JSON each container is named', async (t) => {
 
 test('a pod without kpeering has no such logs; a container without a log is passed over', async (t) => {
   const { cluster, terminal, lines } = stage(() => {
-    throw new Failure('API_ERROR', 'container "kpeering" in pod "web-1" is waiting to start');
+    throw answered(400, 'container "kpeering" in pod "web-1" is waiting to start');
   });
   await t.throwsAsync(printLogs({ ...request, cluster, name: 'pod/web-2' }, terminal, 'text', options), { code: 'NO_LOGS' });
   await printLogs({ ...request, cluster }, terminal, 'text', options);
@@ -59,4 +65,44 @@ test('following ends when the container does, and with Ctrl-C', async (t) => {
   setImmediate(() => interrupted.abort(new Error('interrupted')));
   await t.throwsAsync(printing, { message: 'interrupted' });
   t.true(endless.destroyed);
+});
+
+test('a log that cannot be had is no empty log', async (t) => {
+  const { cluster, terminal } = stage(() => {
+    throw answered(502, 'Get "https://node:10250/containerLogs/shop/web-1/kpeering": connection refused');
+  });
+  await t.throwsAsync(printLogs({ ...request, cluster }, terminal, 'text', options), { code: 'API_ERROR' });
+  await t.throwsAsync(printLogs({ ...request, cluster, follow: true }, terminal, 'text', options), { code: 'API_ERROR' });
+});
+
+test('of several containers those are printed that have a log, and of the others it is said why not', async (t) => {
+  for (const follow of [false, true]) {
+    const own = { spec: { selector: { matchLabels: { app: 'web' } } } };
+    const cluster = imitatedCluster({
+      objects: {
+        deployments: [{ metadata: { name: 'web', namespace: 'shop' }, ...own }],
+        pods: [pod('web-1', { sidecar: 'running', labels: { app: 'web' } }), pod('web-2', { sidecar: 'running', labels: { app: 'web' } })],
+      },
+    });
+    const log = ({ name }: { readonly name: string }): string => {
+      if (name === 'web-1') throw answered(502, 'the kubelet does not answer');
+      return 'two\n';
+    };
+    const told = {
+      ...cluster,
+      podLog: async (of: { readonly name: string }) => log(of),
+      followLog: async (of: { readonly name: string }) => Readable.from([log(of)]),
+    };
+    const lines: string[] = [];
+    const warnings: string[] = [];
+    const terminal = {
+      result: (line: string) => void lines.push(line),
+      progress: () => undefined,
+      warn: (line: string) => void warnings.push(line),
+    };
+    await printLogs({ ...request, cluster: told, name: 'deployment/web', follow }, terminal, 'text', options);
+    t.deepEqual(lines, [follow ? '[web-2 kpeering] two' : 'two']);
+    t.is(warnings.length, 1);
+    t.regex(warnings[0] ?? '', /^\[web-1 kpeering\] .*the kubelet does not answer \[API_ERROR\]$/);
+  }
 });

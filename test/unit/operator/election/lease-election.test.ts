@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { z } from 'zod';
 import { LeaseElection, type ElectionTimes } from '../../../../src/operator/election/lease-election.ts';
@@ -131,4 +132,62 @@ test('a Lease that somebody deletes is made again', async (t) => {
   stage.api.remove(key);
   await stage.api.until(() => stage.api.objects.has(key));
   t.is(stage.lease.holderIdentity, 'one');
+});
+
+test('a leader whose renewal was stored while its answer was lost goes on leading', async (t) => {
+  const stage = new Stage(t);
+  const one = stage.candidate('one');
+  await stage.until(() => stage.leading.has('one'));
+  stage.api.put(key, { metadata: { name: 'kpeering-operator' }, spec: { ...stage.lease, renewTime: '2026-01-01T00:00:00.000000Z' } });
+  const renewals = stage.api.writes.length;
+  await stage.api.until(() => stage.api.writes.length > renewals + 2);
+  t.true(one.leading);
+  t.deepEqual(stage.history, ['one begins']);
+});
+
+test('a renewal that comes too late begins no new term before the work of the last one has ended', async (t) => {
+  const api = new ImitatedApi();
+  const late = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<void>();
+  const ending = Promise.withResolvers<void>();
+  const again = Promise.withResolvers<void>();
+  const history: string[] = [];
+  let slow = false;
+  const election = new LeaseElection({
+    cluster: {
+      ...api.cluster,
+      patch: async (...request) => {
+        if (slow) await late.promise;
+        return await api.cluster.patch(...request);
+      },
+    },
+    namespace,
+    identity: 'one',
+    ownerReferences: [],
+    lead: () => {
+      history.push('begins');
+      slow = history.length === 1;
+      if (history.length > 1) again.resolve();
+      const close = async (): Promise<void> => {
+        history.push('is to end');
+        ending.resolve();
+        await ended.promise;
+        history.push('has ended');
+      };
+      return { close, [Symbol.asyncDispose]: close };
+    },
+    log: silentLogger,
+    times,
+  });
+  t.teardown(async () => await election.close());
+  await ending.promise;
+  const stored = api.until(() => api.writes.length > 1);
+  late.resolve();
+  await stored;
+  await setImmediate();
+  t.deepEqual(history, ['begins', 'is to end']);
+  slow = false;
+  ended.resolve();
+  await again.promise;
+  t.deepEqual(history, ['begins', 'is to end', 'has ended', 'begins']);
 });

@@ -403,3 +403,20 @@ test('the same request has the same answer, and the request is not changed', (t)
   t.deepEqual(given, before);
   t.deepEqual(settings.defaults, {});
 });
+
+test('the reason why a pod was left alone is short, however long the wrong value is, so that the API server takes the pod', (t) => {
+  const annotations = { 'kpeering.io/mode': 'x'.repeat(200_000), 'kpeering.io/dns': 'y'.repeat(50_000) };
+  const decision = decide({ pod: pod({ annotations }) });
+  if (decision.kind !== 'left-alone') return t.fail(decision.kind);
+  t.is(decision.reason.code, 'INJECT_OPTION');
+  t.true(decision.reason.format().length < 3_500);
+  const [note] = decision.patch;
+  t.true(note !== undefined && JSON.stringify(note).length < 4_000);
+  t.true(decision.reason.format().includes('docs/injection.md'));
+});
+
+test('a pod that has no room for one annotation more is left alone without a note', (t) => {
+  const annotations = { 'kpeering.io/mode': 'wrong', note: 'z'.repeat(262_000) };
+  const decision = decide({ pod: pod({ annotations }) });
+  t.like(decision, { kind: 'left-alone', patch: [] });
+});

@@ -103,7 +103,22 @@ test('what could not be told is told with the next proof', (t) => {
     const candidate = plan.take(now);
     if (candidate === undefined || !plan.proved(candidate, failed, now)) continue;
     told.push(now);
-    if (told.length === 1) plan.untold(candidate);
+    if (told.length === 1) plan.untold(candidate, now);
   }
   t.deepEqual(told, [6_500, 14_500]);
+});
+
+test('a success that could not be told is proved and told again soon, and ever less often where that goes on', (t) => {
+  const plan = new ProofPlan();
+  plan.observe(pod(), 0, WALL);
+  const told: number[] = [];
+  for (let now = 0; now < 20_000; now += 500) {
+    const candidate = plan.take(now);
+    if (candidate === undefined || !plan.proved(candidate, proved, now)) continue;
+    told.push(now);
+    if (told.length < 4) plan.untold(candidate, now);
+    else plan.told(candidate);
+  }
+  t.deepEqual(told, [500, 2_500, 6_500, 14_500]);
+  t.is(plan.standing.proved, 1);
 });

@@ -69,3 +69,10 @@ test('the second address is tried where the first does not tell', async (t) => {
   };
   t.is((await provePod(['10.244.0.7', 'fd00::7'], ask, new AbortController().signal)).status, 'True');
 });
+
+test('what a pod says of itself is told only in part, however long it is', async (t) => {
+  const text = JSON.stringify({ error: 'capture-failed', message: 'm'.repeat(16_000) });
+  const { reason, message } = await proof({ kind: 'answered', status: 503, text }, refused);
+  t.is(reason, 'ListenerFailed');
+  t.true(message.length < 400);
+});
