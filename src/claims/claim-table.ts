@@ -6,7 +6,7 @@ import type { ClaimAnswer, ClaimsAnswer, ClaimTarget, Holder } from './messages.
 export const DEFAULT_GRACE_MILLISECONDS = 10_000;
 
 /** What the table needs of a session: its `ended` must be told to the table by `sessionEnded`. */
-export type ClaimSession = Pick<Session, 'id' | 'peer' | 'beginOpen' | 'openAssociation' | 'notify' | 'ended'>;
+export type ClaimSession = Pick<Session, 'id' | 'peer' | 'open' | 'openAssociation' | 'notify' | 'ended'>;
 
 /** One holder's time with one target: the flows that it got are counted here, also after the claim has ended. */
 export interface Tenure {

@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net';
-import { openWithEarlyData } from '../forwarder/early-data.ts';
 import { spliceStream } from '../forwarder/splice.ts';
 import type { Flow } from '../interceptor/types.ts';
 import { messageOf } from '../platform/errors.ts';
@@ -128,7 +127,8 @@ export class FlowRouter {
     let stream: TunnelStream;
     try {
       const request = { kind: 'claimed', destination, source, ...(outbound === undefined ? {} : { outbound }) } as const;
-      stream = await openWithEarlyData(session, request, socket, { signal: caller.signal });
+      // No early data: where the session is lost now the flow is offered anew, or to the app, and nobody may have had a byte of it before.
+      stream = await session.open(request, { signal: caller.signal });
     } catch (error) {
       if (caller.signal.aborted) return 'gone';
       if (error instanceof OpenError && error.errorClass === 'lost') {

@@ -18,14 +18,15 @@ export interface RolloutState {
 
 /**
  * Reads a workload's status as `kubectl rollout status` does (k8s.io/kubectl, pkg/polymorphichelpers/rollout_status.go), for every strategy.
- * `rolls`: what happens to a template that has just been changed, whatever the status still says.
+ * `before`: the workload before its template was changed: that its controller had given up then says nothing of the rollout since, and stands in
+ * the status until that has begun to move.
  */
-export function rolloutState(type: TemplatedType, object: Templated): RolloutState {
+export function rolloutState(type: TemplatedType, object: Templated, before?: Templated): RolloutState {
   const { spec } = object;
   if (!rollsByItself(type, object)) return { kind: 'by-hand', text: 'its pods follow when they are replaced by hand' };
   if (type === 'deployment' && spec.paused === true) return { kind: 'paused', text: 'it is paused' };
   if ((object.status.observedGeneration ?? 0) < (object.metadata.generation ?? 0)) return underWay('its controller has not begun');
-  if (type === 'deployment') return deploymentState(object);
+  if (type === 'deployment') return deploymentState(object, before);
   return type === 'daemonset' ? daemonSetState(object) : statefulSetState(object);
 }
 
@@ -40,17 +41,29 @@ export function desiredPods(type: TemplatedType, { spec, status }: Templated): n
   return type === 'daemonset' ? status.desiredNumberScheduled : (spec.replicas ?? 1);
 }
 
-function deploymentState({ spec, status }: Templated): RolloutState {
+function deploymentState(object: Templated, before: Templated | undefined): RolloutState {
+  const { spec, status } = object;
   const desired = spec.replicas ?? 1;
   const { updatedReplicas: updated = 0, replicas = 0, availableReplicas: available = 0 } = status;
-  const progressing = status.conditions.find(({ type }) => type === 'Progressing');
-  if (progressing?.reason === 'ProgressDeadlineExceeded') {
+  const progressing = progressOf(object);
+  if (progressing?.reason === 'ProgressDeadlineExceeded' && !isOfBefore(object, before)) {
     return { kind: 'failed', text: progressing.message ?? 'it has exceeded its progress deadline' };
   }
   if (updated < desired) return underWay(`${updated} of ${desired} pods are of the new template`);
   if (replicas > updated) return underWay(`${ofPods(replicas - updated)} of the old template still to end`);
   if (available < updated) return underWay(`${available} of ${updated} new pods are available`);
   return done(desired);
+}
+
+function progressOf({ status }: Templated) {
+  return status.conditions.find(({ type }) => type === 'Progressing');
+}
+
+/** Whether the condition is that of the rollout before the change. */
+function isOfBefore(object: Templated, before: Templated | undefined): boolean {
+  if (before === undefined || object.metadata.generation === before.metadata.generation) return false;
+  const [now, then] = [progressOf(object), progressOf(before)];
+  return now?.reason === then?.reason && now?.lastUpdateTime === then?.lastUpdateTime;
 }
 
 function daemonSetState({ status }: Templated): RolloutState {

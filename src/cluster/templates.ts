@@ -14,7 +14,14 @@ import {
 
 /** What makes pods from a template, seen as that: the template as it is, and how far its pods have followed it (`apps/v1`, `batch/v1`). */
 
-const conditionSchema = z.object({ type: z.string(), status: z.string(), reason: optionalText, message: optionalText });
+const conditionSchema = z.object({
+  type: z.string(),
+  status: z.string(),
+  reason: optionalText,
+  message: optionalText,
+  /** Of a Deployment. */
+  lastUpdateTime: optionalText,
+});
 
 const strategySchema = z
   .object({

@@ -4,8 +4,8 @@ import type { OpenRequest, Session, TunnelStream } from '../tunnel/types.ts';
 
 /**
  * Opens a stream for a socket, and sends what the socket has to say before the far end has answered: a request then takes one round trip of
- * the tunnel, and not two. Resolves with the accepted stream, to be spliced with the socket at once. Where it rejects (as `Session.open` does) the socket
- * has its bytes again, as if nothing had been read; only one that has ended meanwhile cannot, and is reset.
+ * the tunnel, and not two. Resolves with the accepted stream, to be spliced with the socket at once. Rejects as `Session.open` does: the socket must
+ * be reset then, because the far end may have passed on what it was sent.
  */
 export async function openWithEarlyData(
   session: Pick<Session, 'beginOpen'>,
@@ -15,12 +15,10 @@ export async function openWithEarlyData(
 ): Promise<TunnelStream> {
   const opening = session.beginOpen(request, options);
   if (opening.earlyRoom === 0) return await opening.answer;
-  const sent: Buffer[] = [];
   function onReadable(): void {
     while (opening.earlyRoom > 0 && socket.readableLength > 0) {
       const chunk: unknown = socket.read(Math.min(opening.earlyRoom, socket.readableLength));
       if (!Buffer.isBuffer(chunk)) return;
-      sent.push(chunk);
       opening.sendEarly(chunk);
     }
   }
@@ -28,12 +26,6 @@ export async function openWithEarlyData(
   onReadable();
   try {
     return await opening.answer;
-  } catch (error) {
-    if (sent.length > 0 && !socket.destroyed) {
-      if (socket.readableEnded) socket.resetAndDestroy();
-      else socket.unshift(Buffer.concat(sent));
-    }
-    throw error;
   } finally {
     socket.off('readable', onReadable);
   }

@@ -18,6 +18,11 @@ export class Interruption implements Disposable {
     return this.#controller.signal;
   }
 
+  /** As the first one does, where nobody is left to see what the command prints. */
+  raise(why: string): void {
+    this.#controller.abort(new Error(why));
+  }
+
   /** Whether one has been heard. */
   get interrupted(): boolean {
     return this.#controller.signal.aborted;

@@ -4,12 +4,13 @@ import { createLogger } from '../platform/log.ts';
 import { version } from '../platform/version.ts';
 import { Interruption } from './interruption.ts';
 import { addCommands } from './program.ts';
-import { printable, standardTerminal } from './terminal.ts';
+import { printable, standardTerminal, whenOutputGone } from './terminal.ts';
 
 /** The edge of kpctl: the only place that ends the process, hears signals and turns errors into words. */
 async function main(): Promise<number> {
   const terminal = standardTerminal;
   using interruption = new Interruption();
+  whenOutputGone(() => interruption.raise('nobody reads the output any more'));
   const program = new Command('kpctl')
     .description('Joins a process on this machine to a Kubernetes cluster, in both directions.')
     .version(version, '-V, --version')

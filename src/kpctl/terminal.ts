@@ -37,7 +37,7 @@ function processTerminal(overwrites: boolean): Terminal {
     if (shown !== undefined) writeToStandardError(shown);
   };
   return {
-    result: (line) => above(() => void process.stdout.write(`${line}\n`)),
+    result: (line) => above(() => writeToStandardOutput(`${line}\n`)),
     progress: (line) => above(() => writeToStandardError(`${printable(line)}\n`)),
     warn: (line) => above(() => writeToStandardError(`kpctl: warning: ${printable(line)}\n`)),
     colours: isatty(1) && process.env['TERM'] !== 'dumb' && (process.env['NO_COLOR'] ?? '') === '',
@@ -79,6 +79,26 @@ function writeToStandardError(text: string): void {
     const code = systemCode(error);
     if (code !== 'EAGAIN' && code !== 'EPIPE') throw error;
   }
+}
+
+let outputGone: (() => void) | undefined;
+let outputState: 'unused' | 'open' | 'gone' = 'unused';
+
+/** `listener` is called once when nobody reads the results any more (`kpctl logs -f web | head`); what is printed after that is dropped. */
+export function whenOutputGone(listener: () => void): void {
+  outputGone = listener;
+}
+
+function writeToStandardOutput(text: string): void {
+  if (outputState === 'unused') {
+    outputState = 'open';
+    process.stdout.on('error', (error) => {
+      if (systemCode(error) !== 'EPIPE') throw error;
+      if (outputState === 'open') outputGone?.();
+      outputState = 'gone';
+    });
+  }
+  if (outputState === 'open') process.stdout.write(text);
 }
 
 /** Prints a value in the format asked for; `text` makes the lines for people. */

@@ -14,7 +14,7 @@ export type Outcome =
 
 const outcomes: readonly Outcome[] = ['injected', 'unchanged', 'not-requested', 'left-alone', 'failed', 'unreadable'];
 
-/** What every replica of the operator tells in `/metrics`; docs/operator.md has the list. */
+/** What every replica of the operator tells in `/metrics`; docs/metrics.md has the list. */
 export class OperatorMetrics {
   readonly #registry = new Registry();
   readonly #requests = new Counter({

@@ -47,12 +47,14 @@ export async function applyChange(
   if (!options.wait) return 'not-waited';
   const before = new Set(options.pods.map(({ metadata }) => metadata.uid ?? ''));
   try {
-    await waitForRollout(cluster, target, { terminal, timeoutMilliseconds: options.timeoutMilliseconds, before, ...abort });
+    const over = await waitForRollout(cluster, target, { terminal, timeoutMilliseconds: options.timeoutMilliseconds, before, ...abort });
+    // Somebody may have paused it meanwhile, or changed its strategy.
+    const after = rolloutState(type, over).kind;
+    return after === 'paused' || after === 'by-hand' ? after : 'done';
   } catch (error) {
     if (signal?.aborted === true) terminal.warn(`${workloadLabel(target.workload)} has been changed, and its rollout goes on`);
     throw error;
   }
-  return 'done';
 }
 
 async function stateOf(cluster: InjectContext['cluster'], { type, name, namespace }: Target, abort: { readonly signal?: AbortSignal }) {

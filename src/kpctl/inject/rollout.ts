@@ -31,15 +31,16 @@ export async function waitForRollout(cluster: Cluster, target: Target, options: 
   const label = workloadLabel(workload);
   const over = deadline(timeoutMilliseconds, signal);
   using progress = new Progress(terminal, `waiting for ${label}`);
-  await using watch = cluster.watch(templatedResources[type], { namespace, fieldSelector: `metadata.name=${name}` });
-  await using podWatch = cluster.watch(podResource, podSelection(workload) ?? { namespace });
+  const abort = signal === undefined ? {} : { signal };
+  await using watch = cluster.watch(templatedResources[type], { namespace, fieldSelector: `metadata.name=${name}`, ...abort });
+  await using podWatch = cluster.watch(podResource, { ...(podSelection(workload) ?? { namespace }), ...abort });
   await Promise.all([watch.synced, podWatch.synced]);
   using changes = new Changes(watch, podWatch);
   let events: string | undefined;
   for (let eventsAt = performance.now() + EVENTS_MILLISECONDS; ;) {
     const object = watch.items.get(`${namespace}/${name}`);
     if (object === undefined) throw new Failure('WORKLOAD_NOT_FOUND', `${label} was deleted while its rollout was waited for`);
-    const state = rolloutState(type, object);
+    const state = rolloutState(type, object, target.object);
     if (state.kind === 'done') {
       progress.done(`${label}: ${state.text}`);
       return object;
@@ -47,7 +48,7 @@ export async function waitForRollout(cluster: Cluster, target: Target, options: 
     if (state.kind === 'paused' || state.kind === 'by-hand') return object;
     const ownReason = stuckReason(object, comingPods([...podWatch.items.values()], before), state.kind === 'failed' || over.aborted);
     if (ownReason === undefined && performance.now() >= eventsAt) {
-      events = await failedCreation(cluster, object, signal === undefined ? {} : { signal });
+      events = await failedCreation(cluster, object, abort);
       eventsAt = performance.now() + EVENTS_MILLISECONDS;
     }
     const reason = ownReason ?? events;

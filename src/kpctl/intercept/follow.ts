@@ -90,6 +90,7 @@ export function followPods(options: FollowOptions): Closeable {
   });
   // Without the right to watch pods there is nothing to follow; the pods of the start stay intercepted.
   watch.synced.catch((error: unknown) => warn(`pods that come later are not followed: ${messageOf(error)}`));
+  void warnWithoutWatch(options, closing.signal);
 
   const close = async (): Promise<void> => {
     closing.abort();
@@ -98,6 +99,16 @@ export function followPods(options: FollowOptions): Closeable {
     await watch.close();
   };
   return { close, [Symbol.asyncDispose]: close };
+}
+
+/** Who may list pods and not watch them has a watch that is tried again for ever, and would not be told. */
+async function warnWithoutWatch({ cluster, workload: { namespace }, warn }: FollowOptions, signal: AbortSignal): Promise<void> {
+  try {
+    if (await cluster.can({ verb: 'watch', resource: 'pods', namespace }, { signal })) return;
+    if (!signal.aborted) warn(`pods that come later are not followed: that takes the right to watch pods in namespace ${namespace}`);
+  } catch {
+    // Not known: whoever may watch needs no word of it, and the API server's own troubles are told elsewhere.
+  }
 }
 
 interface PodsWatch extends Closeable {

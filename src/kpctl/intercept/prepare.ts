@@ -2,7 +2,7 @@ import { declaredSidecarOf, isReady, podsOf, workloadLabel } from '../../cluster
 import { ExitCode, Failure } from '../../platform/errors.ts';
 import { prepareEphemeral } from '../ephemeral/index.ts';
 import { prepareInjection } from '../inject/prepare-injection.ts';
-import { assertOperator } from '../inject/operator-presence.ts';
+import { operatorInstalled } from '../inject/operator-presence.ts';
 import type { SidecarOptions } from '../options.ts';
 import { prepareReplace } from '../replace/index.ts';
 import { nothingPrepared, type Preparation, type PreparationContext } from './preparation.ts';
@@ -45,10 +45,12 @@ async function offer(context: PreparationContext): Promise<Preparation> {
   const label = workloadLabel(workload);
   const missing = `${label} in namespace ${workload.namespace} has pods without a kpeering sidecar`;
   if (!questions.interactive) {
-    // Where it is known that nobody would inject, that comes first.
-    await assertOperator(cluster, abort);
+    const nobodyInjects = (await operatorInstalled(cluster, abort)) === false;
     throw new Failure('SIDECAR_MISSING', missing, {
-      remedy: `run "kpctl inject ${label}", or give --inject --yes (both restart its pods), or --ephemeral (without a restart)`,
+      ...(nobodyInjects && { likely: 'kpeering is not installed in this cluster' }),
+      remedy: nobodyInjects
+        ? `run "kpctl install" (or ask who may), then "kpctl inject ${label}"; or give --ephemeral, which needs neither`
+        : `run "kpctl inject ${label}", or give --inject --yes (both restart its pods), or --ephemeral (without a restart)`,
     });
   }
   terminal.progress(missing);

@@ -61,20 +61,22 @@ export async function printLogs(
 
 /** What can be had of the sources; of the others a warning says why not. Rejects where none can be had, and with what is no Failure. */
 async function ofAny<T>(sources: readonly Source[], terminal: Terminal, work: (source: Source) => Promise<T>): Promise<readonly T[]> {
+  const failed: { readonly source: Source; readonly failure: Failure }[] = [];
   const ended = await Promise.all(
     sources.map(async (source) => {
       try {
-        return { value: await work(source) };
+        return [await work(source)];
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
-        return { source, failure: error };
+        failed.push({ source, failure: error });
+        return [];
       }
     }),
   );
-  const failed = ended.flatMap((one) => ('failure' in one ? [one] : []));
-  if (failed[0] !== undefined && failed.length === ended.length) throw failed[0].failure;
+  const [first] = failed;
+  if (first !== undefined && failed.length === ended.length) throw first.failure;
   for (const { source, failure } of failed) terminal.warn(`${prefix(source)}${failure.message} [${failure.code}]`);
-  return ended.flatMap((one) => ('value' in one ? [one.value] : []));
+  return ended.flat();
 }
 
 async function linesOf(

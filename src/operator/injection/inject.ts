@@ -136,10 +136,18 @@ function captureOf(admitted: AdmittedPod, options: InjectionOptions, existing: A
   const inboundPorts = options.inboundPorts ?? (declared.length === 0 ? ['*'] : declared);
   const inboundUdpPorts =
     options.inboundUdpPorts ?? (options.mode === 'redirect' ? [] : declaredPorts(admitted, 'udp').slice(0, MOST_UDP_PORTS));
-  const matches = (entries: readonly string[], port: number): boolean => entries.some((entry) => matchesEntry(entry, port));
-  const isCaptured = (port: number): boolean => matches(inboundPorts, port) && !matches(options.excludeInboundPorts, port);
+  const included = portMatcher(inboundPorts);
+  const excluded = portMatcher(options.excludeInboundPorts);
+  const isCaptured = (port: number): boolean => included(port) && !excluded(port);
   const { aliases, patch } = aliasProbes(probedPorts(admitted), isCaptured, existing);
   return { capture: { inboundPorts, inboundUdpPorts, aliases }, patch };
+}
+
+/** Whether a port is one of `entries`. A pod may declare thousands of ports, and probe as many. */
+function portMatcher(entries: readonly string[]): (port: number) => boolean {
+  const single = new Set(entries);
+  const others = entries.filter((entry) => !/^\d+$/u.test(entry));
+  return (port) => single.has(String(port)) || others.some((entry) => matchesEntry(entry, port));
 }
 
 /** Those of the settings that the pod does not name. */
@@ -179,7 +187,8 @@ const MOST_OF_A_REASON = 1_000;
 
 function shortened(reason: Failure): Failure {
   const { code, message, likely, remedy, exitCode } = reason;
-  const short = (text: string): string => (text.length <= MOST_OF_A_REASON ? text : `${text.slice(0, MOST_OF_A_REASON - 1).toWellFormed()}…`);
+  const short = (text: string): string =>
+    text.length <= MOST_OF_A_REASON ? text : `${text.slice(0, MOST_OF_A_REASON - 1).toWellFormed()}…`;
   if ([message, likely ?? '', remedy ?? ''].every((text) => text.length <= MOST_OF_A_REASON)) return reason;
   return new Failure(code, short(message), {
     ...(likely !== undefined && { likely: short(likely) }),

@@ -11,6 +11,11 @@ export class WrongValue extends Error {
 }
 
 const LARGEST_PORT = 65_535;
+/**
+ * Of one list. More would not fit into a variable of a container (Linux takes 128 KiB), which could then not start; and whoever may create a pod
+ * must not be able to keep the webhook busy.
+ */
+const MOST_ENTRIES = 500;
 /** Each captured UDP port has a listener of its own. */
 export const MOST_UDP_PORTS = ownPorts.lastListener - ownPorts.firstListener + 1;
 
@@ -83,7 +88,9 @@ export function parseMemory(text: string): string {
 }
 
 function entriesOf(text: string): readonly string[] {
-  return text.split(/[, \n\t]+/u).filter((entry) => entry !== '');
+  const entries = text.split(/[, \n\t]+/u).filter((entry) => entry !== '');
+  if (entries.length > MOST_ENTRIES) throw new WrongValue(`has ${entries.length} entries, and ${MOST_ENTRIES} at most are taken`);
+  return entries;
 }
 
 function unique(entries: readonly string[]): readonly string[] {

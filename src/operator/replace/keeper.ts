@@ -101,8 +101,13 @@ export class ReplacementKeeper {
       signal,
     });
     if (restored === undefined) return;
-    onRestored?.();
     const { object, container } = restored;
+    if (container === undefined) {
+      // Somebody has put it back by hand (kubectl replace), and left our label.
+      log.info({ workload: keyOf(workload) }, 'what was left of a replacement was taken away');
+      return;
+    }
+    onRestored?.();
     log.info({ workload: keyOf(workload), container }, 'put back');
     const kind = { deployment: 'Deployment', statefulset: 'StatefulSet', daemonset: 'DaemonSet' }[workload.type];
     await recordEvent(
@@ -111,7 +116,7 @@ export class ReplacementKeeper {
         about: { apiVersion: 'apps/v1', kind, namespace, name: workload.name, uid: object.metadata.uid },
         type: 'Normal',
         reason: 'ReplacementEnded',
-        message: `container ${container ?? ''} is put back: the kpctl that had replaced it has not been heard of any more`,
+        message: `container ${container} is put back: the kpctl that had replaced it has not been heard of any more`,
       },
       log,
       { signal },

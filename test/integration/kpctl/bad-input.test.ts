@@ -126,7 +126,7 @@ test('a workload without a ready pod', async (stage) => {
 
 test('a pod without a sidecar: it says how to get one', async (stage) => {
   const line =
-    /deployment\/plain has no kpeering sidecar; put the init container and the sidecar into its pod template.*\[SIDECAR_MISSING\]$/;
+    /deployment\/plain in namespace default has pods without a kpeering sidecar \(kpeering is not installed.*"kpctl install".*--ephemeral.*\[SIDECAR_MISSING\]$/;
   assertRefused(await stage.kpctl(['intercept', 'plain', '--port', '8080']), 1, line);
   assertRefused(await stage.kpctl(['run', '-w', 'plain', '--', 'true']), 125, line);
 });

@@ -46,9 +46,9 @@ test('tproxy: every pod is proved and claimed, and the app answers again afterwa
   await using intercept = await stage.intercept(['tp', '--port', `${portOf(server)}:http`]);
   for (const pod of stage.pods('tp')) assert.equal(await stage.call(stage.address(pod), 8080), 'laptop');
   const { stdout } = await stage.kpctl(['list']);
-  assert.match(stdout, /^deployment\/tp +2\/2 +http:8080,other:9090 +yes +tproxy +:8080 \S+@laptop /m);
-  assert.match(stdout, /^deployment\/re +1\/1 +http:8080,other:9090 +yes +redirect +-$/m);
-  assert.match(stdout, /^deployment\/dep +2\/2 +http:8080,other:9090 +no +- +-$/m);
+  assert.match(stdout, /^deployment\/tp +2\/2 +http:8080,other:9090 +by hand +tproxy +:8080 \S+@laptop /m);
+  assert.match(stdout, /^deployment\/re +1\/1 +http:8080,other:9090 +by hand +redirect +-$/m);
+  assert.match(stdout, /^deployment\/dep +2\/2 +http:8080,other:9090 +none +- +-$/m);
   intercept.kill('SIGINT');
   const outcome = await intercept.exited;
   // A call whose last frame is still on its way is waited for.

@@ -9,9 +9,7 @@ function session(id: string, name = 'alice@mbp', user: string | undefined = 'ali
   return {
     id,
     peer: { role: 'laptop', software: '0.1.0', name, ...(user === undefined ? {} : { user }) },
-    beginOpen: () => {
-      throw new Error('this test opens nothing');
-    },
+    open: async () => Promise.reject(new Error('this test opens nothing')),
     openAssociation: () => {
       throw new Error('this test opens nothing');
     },

@@ -5,7 +5,6 @@ import { ClaimTable, FlowRouter, type ClaimSession } from '../../../src/claims/i
 import type { Flow } from '../../../src/interceptor/types.ts';
 import { silentLogger } from '../../../src/platform/log.ts';
 import { OpenError, type Session, type SessionEnd } from '../../../src/tunnel/index.ts';
-import { opening } from '../../harness/opening.ts';
 import { socketPair } from '../tunnel/pair.ts';
 
 const graceMilliseconds = 60_000;
@@ -18,7 +17,7 @@ async function scene(open: Session['open'], maximumWaiting?: number) {
   const session: ClaimSession = {
     id: 'a',
     peer: { role: 'laptop', software: '0', name: 'alice@mbp' },
-    beginOpen: opening(open),
+    open,
     openAssociation: () => {
       throw new Error('this test opens no associations');
     },

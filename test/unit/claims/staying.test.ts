@@ -20,9 +20,7 @@ function scene() {
   const session: ClaimSession = {
     id: 'a',
     peer: { role: 'laptop', software: '0', name: 'alice@mbp' },
-    beginOpen: () => {
-      throw new Error('this test opens nothing');
-    },
+    open: async () => Promise.reject(new Error('this test opens nothing')),
     openAssociation: () => {
       throw new Error('this test opens nothing');
     },

@@ -26,6 +26,19 @@ test('a Deployment: from the new pods that are still to be made to the old ones 
   );
 });
 
+test('a Deployment whose controller had given up before its template was changed has not failed again', (t) => {
+  const exceeded = (lastUpdateTime: string) => ({
+    conditions: [{ type: 'Progressing', status: 'False', reason: 'ProgressDeadlineExceeded', lastUpdateTime }],
+  });
+  const counts = { updatedReplicas: 1, replicas: 2, availableReplicas: 1 };
+  const before = object({ replicas: 1 }, { ...counts, ...exceeded('2026-01-01T10:00:00Z'), observedGeneration: 1 }, 1);
+  const since = (lastUpdateTime: string): string =>
+    rolloutState('deployment', object({ replicas: 1 }, { ...seen, ...counts, ...exceeded(lastUpdateTime) }), before).kind;
+  t.is(since('2026-01-01T10:00:00Z'), 'under-way', 'the old condition stands until the controller has made progress');
+  t.is(since('2026-01-01T10:20:00Z'), 'failed');
+  t.is(rolloutState('deployment', { ...before, status: { ...before.status, observedGeneration: 1 } }, before).kind, 'failed', 'unchanged');
+});
+
 test('a StatefulSet: its pods one by one, and those below its partition stay', (t) => {
   const state = (spec: object, status: object): string => rolloutState('statefulset', object(spec, { ...seen, ...status })).text;
   const revisions = { currentRevision: 'one', updateRevision: 'two' };

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import test from 'ava';
 import { openWithEarlyData, spliceStream } from '../../../src/forwarder/index.ts';
-import { OpenError, type IncomingStream } from '../../../src/tunnel/index.ts';
-import { breakOff, Recorder, request, sessionPair, socketPair } from '../tunnel/pair.ts';
+import type { IncomingStream } from '../../../src/tunnel/index.ts';
+import { Recorder, request, sessionPair, socketPair } from '../tunnel/pair.ts';
 
 /** All that a socket says until it half-closes. */
 async function textOf(socket: Socket): Promise<string> {
@@ -56,16 +56,4 @@ test('a caller that half-closes before the answer, with and without a word, is s
     t.is(await receiver.finished, 'end');
     t.is(receiver.text, word);
   }
-});
-
-test('where the session is lost the socket has its bytes again', async (t) => {
-  const { laptop, caller, socket, arrived, sockets } = await scene(t);
-  caller.write('hello ');
-  const opened = openWithEarlyData(laptop, request, socket);
-  await arrived;
-  await laptop.request('after', {});
-  breakOff(sockets[1]);
-  await t.throwsAsync(opened, { instanceOf: OpenError });
-  caller.end('world');
-  t.is(await textOf(socket), 'hello world');
 });

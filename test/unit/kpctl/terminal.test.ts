@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import test from 'ava';
 import { parse, parseAllDocuments } from 'yaml';
 import { printable, printEvent, printResult, table, type Terminal } from '../../../src/kpctl/terminal.ts';
@@ -63,4 +66,20 @@ test('events are one JSON object a line, or one YAML document each', (t) => {
     documents.map((document) => parse(String(document)) as unknown),
     events,
   );
+});
+
+test('whoever stops reading the results ends the command in good order, without a stack trace', async (t) => {
+  const module = new URL('../../../src/kpctl/terminal.ts', import.meta.url).href;
+  const program = `
+    import { standardTerminal, whenOutputGone } from '${module}';
+    const timer = setInterval(() => standardTerminal.result('line'), 5);
+    whenOutputGone(() => { clearInterval(timer); standardTerminal.result('more'); standardTerminal.progress('nobody reads'); });
+  `;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = once(child, 'exit');
+  const errors = text(child.stderr);
+  await once(child.stdout, 'data');
+  child.stdout.destroy();
+  t.deepEqual(await ended, [0, null]);
+  t.is(await errors, 'nobody reads\n');
 });

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { z } from 'zod';
 import { LeftAloneReports, type LeftAlonePod } from '../../../src/operator/left-alone.ts';
@@ -95,6 +96,7 @@ test('while the API server is slow, what comes is gathered, and not asked for be
   await first.promise;
   left.report(pod({ controller: owner('StatefulSet', 'two') }));
   const closed = left.close();
+  await setImmediate();
   t.is(asked.length, 1);
   go.resolve();
   await closed;

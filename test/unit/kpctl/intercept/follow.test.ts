@@ -117,3 +117,16 @@ test('the pods of a Service without a selector are followed by its endpoints', a
   watches.set('endpointslices', slice(['by-hand']));
   t.is((await joined).pod.name, 'by-hand');
 });
+
+test('who may list pods and not watch them is told that later pods are not followed', async (t) => {
+  const warned = Promise.withResolvers<string>();
+  const watches = new FakeWatches({});
+  const cluster = fakeCluster({
+    watch: (resource, options) => watches.watch(resource, options),
+    can: async ({ verb, resource }) => await Promise.resolve(`${verb} ${resource}` !== 'watch pods'),
+  });
+  const none = () => undefined;
+  const interception = { has: () => false, join: none, deleting: none, finished: none };
+  await using _following = followPods({ cluster, workload: withSelector, ports, interception, warn: warned.resolve });
+  t.is(await warned.promise, 'pods that come later are not followed: that takes the right to watch pods in namespace shop');
+});

@@ -53,10 +53,10 @@ test('without a terminal the ways to a sidecar are said', async (t) => {
   for (const way of ['kpctl inject service/web', '--inject --yes', '--ephemeral']) t.true(error?.remedy?.includes(way), way);
 });
 
-test('in a cluster without kpeering that is what is said first', async (t) => {
+test('in a cluster without kpeering that is said as the cause', async (t) => {
   const error = await t.throwsAsync(prepare(context({ sidecar: false }), {}), { instanceOf: Failure });
-  t.is(error?.code, 'OPERATOR_MISSING');
-  t.regex(error?.remedy ?? '', /kpctl install.*--ephemeral/u);
+  t.is(error?.code, 'SIDECAR_MISSING');
+  t.regex(error?.format() ?? '', /not installed.*kpctl install.*--ephemeral/u);
 });
 
 test('at a terminal the user chooses, and nothing happens without an answer', async (t) => {

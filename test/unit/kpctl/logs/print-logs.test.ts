@@ -77,11 +77,10 @@ test('a log that cannot be had is no empty log', async (t) => {
 
 test('of several containers those are printed that have a log, and of the others it is said why not', async (t) => {
   for (const follow of [false, true]) {
-    const own = { spec: { selector: { matchLabels: { app: 'web' } } } };
     const cluster = imitatedCluster({
       objects: {
-        deployments: [{ metadata: { name: 'web', namespace: 'shop' }, ...own }],
-        pods: [pod('web-1', { sidecar: 'running', labels: { app: 'web' } }), pod('web-2', { sidecar: 'running', labels: { app: 'web' } })],
+        services: [{ metadata: { name: 'web' }, spec: { selector: { app: 'web' } } }],
+        pods: ['web-1', 'web-2'].map((name) => pod(name, { sidecar: 'running', labels: { app: 'web' } })),
       },
     });
     const log = ({ name }: { readonly name: string }): string => {
@@ -100,7 +99,7 @@ test('of several containers those are printed that have a log, and of the others
       progress: () => undefined,
       warn: (line: string) => void warnings.push(line),
     };
-    await printLogs({ ...request, cluster: told, name: 'deployment/web', follow }, terminal, 'text', options);
+    await printLogs({ ...request, cluster: told, name: 'service/web', follow }, terminal, 'text', options);
     t.deepEqual(lines, [follow ? '[web-2 kpeering] two' : 'two']);
     t.is(warnings.length, 1);
     t.regex(warnings[0] ?? '', /^\[web-1 kpeering\] .*the kubelet does not answer \[API_ERROR\]$/);

@@ -137,3 +137,15 @@ test('a workload whose Lease the watch does not show yet is left alone', async (
   await stage.pass(30_000);
   t.deepEqual(stage.done, []);
 });
+
+test('a label that is left on a workload whose template is the original again goes, and no Event tells of a container', async (t) => {
+  const stage = new Stage();
+  stage.held = false;
+  stage.seen = undefined;
+  stage.deployment = {
+    metadata: { name: 'worker', namespace: 'shop', uid: 'd', resourceVersion: '1', labels: { 'kpeering.io/replaced': 'true' } },
+    spec: { template: { spec: {} } },
+  };
+  await stage.pass(5_000);
+  t.deepEqual(stage.done, ['merge worker']);
+});

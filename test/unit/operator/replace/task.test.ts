@@ -21,7 +21,7 @@ test('a workload that changes all the time does not keep others from being put b
   worker();
   const asked = Promise.withResolvers<string>();
   const cluster = fakeCluster({
-    watch: api.cluster.watch,
+    watch: (...request) => api.cluster.watch(...request),
     get: async (_resource, name) => {
       asked.resolve(name);
       throw new Failure('NOT_FOUND', 'there is none');
