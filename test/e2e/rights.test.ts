@@ -103,6 +103,11 @@ test('with the roles of an installation every command works in one namespace', a
     ]),
   );
   await t.notThrowsAsync(succeeds('run', '-w', 'server', '--', 'true'));
+  await t.notThrowsAsync(succeeds('run', '-w', 'server', '--transport', 'websocket', '--', 'true'));
+  t.regex(await succeeds('doctor', 'server'), /api|transport/u);
+  t.regex(await succeeds('logs', 'server'), /tunnel on/u);
+  const archive = join(stage.temporary, 'gathered.tar.gz');
+  await t.notThrowsAsync(succeeds('logs', '--gather', '--file', archive));
 });
 
 /** The rules of all features without one verb of one resource. */
