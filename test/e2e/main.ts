@@ -15,6 +15,9 @@ import { root } from './cluster-stage.ts';
 
 const INSTALL_TEST = 'test/e2e/install.test.ts';
 
+/** They stop the API server or the operator, which the others need. */
+const stopsParts: ReadonlySet<string> = new Set(['doctor.test.ts', 'operator.test.ts', 'robustness.test.ts']);
+
 async function main(patterns: readonly string[]): Promise<number> {
   if (process.env['KUBECONFIG'] === undefined) throw new Error('the end-to-end tests need $KUBECONFIG');
   process.chdir(root);
@@ -46,22 +49,29 @@ function fits(file: string, pattern: string): boolean {
 }
 
 /**
- * Each file by itself. One that fails is run once more: on a machine that others use too, a cluster's own delays can be longer than a test's patience.
- * What the first try has said is printed all the same, each line marked, so that nothing is hidden and nothing counts twice.
+ * Two files at a time, since they wait for the cluster most of the time; then those that stop a part of the cluster, each alone. One that fails is run
+ * once more, alone: on a machine that others use too, a cluster's own delays can be longer than a test's patience. What the first try has said is
+ * printed all the same, each line marked, so that nothing is hidden and nothing counts twice.
  */
 async function ava(files: readonly string[]): Promise<number> {
+  const again: string[] = [];
+  const tryFirst = async (file: string): Promise<void> => {
+    const { code, output } = await run(file);
+    process.stdout.write(code === 0 ? output : `${output.replaceAll(/^/gmu, 'first try | ')}\n`);
+    if (code !== 0) again.push(file);
+  };
+  const together = files.filter((file) => !stopsParts.has(basename(file)));
+  const next = async (): Promise<void> => {
+    for (let file = together.shift(); file !== undefined; file = together.shift()) await tryFirst(file);
+  };
+  await Promise.all([next(), next()]);
+  for (const file of files.filter((one) => stopsParts.has(basename(one)))) await tryFirst(file);
   let failed = 0;
-  for (const file of files) {
-    const first = await run(file);
-    if (first.code === 0) {
-      process.stdout.write(first.output);
-      continue;
-    }
-    process.stdout.write(first.output.replaceAll(/^/gmu, 'first try | ').concat('\n'));
+  for (const file of again) {
     say(`${file} has failed, and is run once more`);
-    const second = await run(file);
-    process.stdout.write(second.output);
-    failed = Math.max(failed, second.code);
+    const { code, output } = await run(file);
+    process.stdout.write(output);
+    failed = Math.max(failed, code);
   }
   return failed;
 }
