@@ -89,7 +89,10 @@ export function followPods(options: FollowOptions): Closeable {
     timer ??= setTimeout(() => void look(), SETTLE_MILLISECONDS);
   });
   // Without the right to watch pods there is nothing to follow; the pods of the start stay intercepted.
-  watch.synced.catch((error: unknown) => warn(`pods that come later are not followed: ${messageOf(error)}`));
+  watch.synced.catch((error: unknown) => {
+    // An intercept that is left before the first list has come misses nothing.
+    if (!closing.signal.aborted) warn(`pods that come later are not followed: ${messageOf(error)}`);
+  });
   void warnWithoutWatch(options, closing.signal);
 
   const close = async (): Promise<void> => {
