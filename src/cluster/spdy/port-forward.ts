@@ -1,10 +1,10 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { deadline, type AbortOptions } from '../../platform/abort.ts';
-import { Failure, messageOf } from '../../platform/errors.ts';
+import type { AbortOptions } from '../../platform/abort.ts';
 import type { ApiClient } from '../api-client.ts';
 import { pods } from '../pods.ts';
 import { NotSpokenError, portForwardFailure } from '../port-forward-failures.ts';
+import { openPortForward } from '../port-forward-opening.ts';
 import { resourcePath } from '../resource.ts';
 import type { PodPort } from '../types.ts';
 import { SpdyConnection } from './connection.ts';
@@ -14,8 +14,6 @@ import type { SpdyStream } from './stream.ts';
 const PORT_FORWARD_PROTOCOL = 'portforward.k8s.io';
 /** The kubelet's text about a port that cannot be reached is a line or two. */
 const MAX_ERROR_TEXT = 16 * 1024;
-/** How long the answer to the two streams may take. The kubelet gives it before it dials. */
-const STREAMS_MILLISECONDS = 10_000;
 
 /**
  * A port-forward over SPDY/3.1, on a connection of its own to the API server: `create` on pods/portforward. The answer is the data stream;
@@ -46,20 +44,9 @@ export async function spdyPortForward(client: ApiClient, target: PodPort, option
   }
   if (socket instanceof Socket) socket.setTimeout(0);
   const connection = new SpdyConnection(socket, { role: 'client', head });
-  const patience = deadline(STREAMS_MILLISECONDS, options.signal);
-  const onAbort = (): void => connection.destroy(new NotSpokenError('the server does not answer in SPDY'));
-  patience.addEventListener('abort', onAbort, { once: true });
-  try {
-    options.signal?.throwIfAborted();
-    return await openStreams(connection, target);
-  } catch (error) {
-    connection.destroy();
-    if (options.signal?.aborted === true) throw options.signal.reason;
-    if (error instanceof Failure) throw error;
-    throw portForwardFailure(target, messageOf(error), new NotSpokenError(messageOf(error), { cause: error }));
-  } finally {
-    patience.removeEventListener('abort', onAbort);
-  }
+  const destroy = (error?: Error): void => connection.destroy(error);
+  const opening = { target, destroy, silence: 'the server does not answer in SPDY', ...options };
+  return await openPortForward(opening, async () => await openStreams(connection, target));
 }
 
 /** The error stream first, ended by us at once, then the data stream (k8s.io/client-go, tools/portforward). */

@@ -1,11 +1,12 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import { deadline, type AbortOptions } from '../../platform/abort.ts';
-import { Failure, messageOf } from '../../platform/errors.ts';
+import type { AbortOptions } from '../../platform/abort.ts';
+import { Failure } from '../../platform/errors.ts';
 import type { ApiClient, Handshake } from '../api-client.ts';
 import { pods } from '../pods.ts';
 import { NotSpokenError, portForwardFailure } from '../port-forward-failures.ts';
+import { openPortForward } from '../port-forward-opening.ts';
 import { resourcePath } from '../resource.ts';
 import type { PodPort } from '../types.ts';
 import { CHANNEL_PROTOCOL, ChannelConnection, type Channel } from './channels.ts';
@@ -17,8 +18,6 @@ const ERRORS = 1;
 const PORT_LENGTH = 2;
 /** The kubelet's text about a port that cannot be reached is a line or two. */
 const MAX_ERROR_TEXT = 16 * 1024;
-/** How long both channels' first messages may take. The kubelet sends them before it dials. */
-const CHANNELS_MILLISECONDS = 10_000;
 /** The kubelet's messages are of 32 KiB. */
 const MAX_MESSAGE = 16 * 1024 * 1024;
 
@@ -30,20 +29,9 @@ const MAX_MESSAGE = 16 * 1024 * 1024;
 export async function webSocketPortForward(client: ApiClient, target: PodPort, options: AbortOptions = {}): Promise<Duplex> {
   const socket = await upgrade(client, target, options);
   const connection = new ChannelConnection(socket, 2);
-  const patience = deadline(CHANNELS_MILLISECONDS, options.signal);
-  const onAbort = (): void => connection.destroy(new NotSpokenError('the server opened the WebSocket, and is silent'));
-  patience.addEventListener('abort', onAbort, { once: true });
-  try {
-    options.signal?.throwIfAborted();
-    return await openChannels(connection, target);
-  } catch (error) {
-    connection.destroy();
-    if (options.signal?.aborted === true) throw options.signal.reason;
-    if (error instanceof Failure) throw error;
-    throw portForwardFailure(target, messageOf(error), new NotSpokenError(messageOf(error), { cause: error }));
-  } finally {
-    patience.removeEventListener('abort', onAbort);
-  }
+  const destroy = (error?: Error): void => connection.destroy(error);
+  const opening = { target, destroy, silence: 'the server opened the WebSocket, and is silent', ...options };
+  return await openPortForward(opening, async () => await openChannels(connection, target));
 }
 
 async function upgrade(client: ApiClient, target: PodPort, options: AbortOptions): Promise<WebSocket> {

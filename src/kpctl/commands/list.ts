@@ -1,18 +1,19 @@
 import type { Command } from 'commander';
-import { claimsAnswerSchema, rulesAnswerSchema, type ClaimsAnswer, type RulesAnswer } from '../../claims/messages.ts';
+import type { ClaimsAnswer, RulesAnswer } from '../../claims/messages.ts';
 import { namespaces, type Pod } from '../../cluster/resources.ts';
 import type { Cluster } from '../../cluster/types.ts';
 import { listWorkloads, protocolOf, sidecarOf, type PortProtocol, type WorkloadSummary } from '../../cluster/workloads.ts';
 import { deadline } from '../../platform/abort.ts';
 import { Failure, messageOf } from '../../platform/errors.ts';
+import { askSidecar } from '../links/ask-sidecar.ts';
 import { laptopHello } from '../links/identity.ts';
-import { PodLink } from '../links/pod-link.ts';
+import type { LinkedPod } from '../links/pod-link.ts';
 import { shortTarget } from '../links/targets.ts';
 import { openCluster, outputFormat, withClusterOptions, withOutputOption, type ClusterOptions } from '../options.ts';
 import { during } from '../terminal-progress.ts';
 import { printResult, table, type Terminal } from '../terminal.ts';
 import { sidecarState, type SidecarState } from '../workloads/sidecar-state.ts';
-import { RequestError, type LocalHello } from '../../tunnel/index.ts';
+import type { LocalHello } from '../../tunnel/index.ts';
 
 interface ListCommandOptions extends ClusterOptions {
   readonly allNamespaces?: boolean;
@@ -168,34 +169,18 @@ async function claimsOf(cluster: Cluster, workloads: readonly WorkloadSummary[])
   const queue = pods.map((pod) => ({ namespace: pod.metadata.namespace ?? cluster.namespace, name: pod.metadata.name }));
   const ask = async (): Promise<void> => {
     for (let pod = queue.pop(); pod !== undefined; pod = queue.pop()) {
-      answers.set(`${pod.namespace}/${pod.name}`, await askSidecar(cluster, hello, pod));
+      answers.set(`${pod.namespace}/${pod.name}`, await claimsOfPod(cluster, hello, pod));
     }
   };
   await Promise.all(Array.from({ length: ASKED_AT_ONCE }, ask));
   return answers;
 }
 
-async function askSidecar(cluster: Cluster, hello: LocalHello, pod: { namespace: string; name: string }): Promise<PodClaims> {
+async function claimsOfPod(cluster: Cluster, hello: LocalHello, pod: LinkedPod): Promise<PodClaims> {
   const signal = deadline(ASK_MILLISECONDS);
-  await using link = new PodLink({
-    cluster,
-    pod,
-    hello,
-    onIncoming: (stream) => stream.refuse('denied', 'this session only asks'),
-    onEvent: () => undefined,
-  });
   try {
-    await link.connect({ signal });
-    const session = await link.whenUp({ signal });
-    const [answer, rules] = await Promise.all([
-      session?.request('claims', {}, { signal }),
-      session?.request('rules', {}, { signal }).catch((error: unknown) => {
-        if (error instanceof RequestError && error.code === 'unknown-method') return undefined;
-        throw error;
-      }),
-    ]);
-    const { claims } = claimsAnswerSchema.parse(answer);
-    return { pod: pod.name, claims, ...(rules !== undefined && { rules: rulesAnswerSchema.parse(rules) }) };
+    const { claims, rules } = await askSidecar(cluster, hello, pod, { signal });
+    return { pod: pod.name, claims, ...(rules !== undefined && { rules }) };
   } catch (error) {
     return { pod: pod.name, unknown: signal.aborted ? 'no answer in time' : messageOf(error) };
   }
