@@ -8,6 +8,8 @@
 
 TABLE=kpeering
 TWIN=kpeering_twin
+# How long an alias's caller that is silent is remembered: longer than any pause within a probe.
+CALLER_TIMEOUT=2m
 
 # set_of ENTRY...: "80", or "{ 80, 90-100 }"
 set_of() {
@@ -145,6 +147,35 @@ nft_raw_in_rules() {
   [ -z "$dns" ] || rule 'iifname != "lo" udp sport 53 ct zone set 1'
 }
 
+# With a chain of translation the kernel tracks all of the pod's connections, which costs every packet. Where only the aliases are translated, only
+# theirs are tracked: those who call an alias are remembered, and the app's answers to them are known by that.
+nft_untracks() { [ "$mode" = tproxy ] && [ -n "$aliases" ] && [ -z "$outbound$dns$keep_source" ]; }
+
+nft_callers() { printf '\tset %s {\n\t\ttype %s . inet_service\n\t\tsize 65535\n\t\tflags dynamic,timeout\n\t}\n' "$@"; }
+
+nft_callers_sets() {
+  nft_untracks || return 0
+  nft_callers alias_callers ipv4_addr
+  [ -z "$ipv6" ] || nft_callers alias_callers6 ipv6_addr
+}
+
+nft_untracked_in_rules() {
+  nft_untracks || return 0
+  rule 'iifname "lo" notrack return'
+  rule 'meta l4proto != tcp notrack return'
+  rule "tcp dport != $(set_of $alias_ports) notrack return"
+  rule "meta nfproto ipv4 update @alias_callers { ip saddr . tcp sport timeout $CALLER_TIMEOUT }"
+  [ -z "$ipv6" ] || rule "meta nfproto ipv6 update @alias_callers6 { ip6 saddr . tcp sport timeout $CALLER_TIMEOUT }"
+}
+
+nft_untracked_out_rules() {
+  nft_untracks || return 0
+  answers="oifname != \"lo\" tcp sport $(set_of $(for entry in $aliases; do echo "${entry#*:}"; done | sort -nu))"
+  rule "$answers ip daddr . tcp dport @alias_callers return"
+  [ -z "$ipv6" ] || rule "$answers ip6 daddr . tcp dport @alias_callers6 return"
+  rule notrack
+}
+
 # The sidecar calls the app with the caller's address; what the app answers must come back to it by lo, not go to the caller.
 nft_keep_source_rules() {
   [ "$mode" = tproxy ] && [ -n "$keep_source" ] || return 0
@@ -154,6 +185,9 @@ nft_keep_source_rules() {
 
 # nft_chains: what is in the table
 nft_chains() {
+  nft_callers_sets
+  chain untracked_in filter prerouting raw "$(nft_untracked_in_rules)"
+  chain untracked_out filter output raw "$(nft_untracked_out_rules)"
   chain raw_in filter prerouting raw "$(nft_raw_in_rules)"
   chain raw_out filter output raw "$(nft_raw_out_rules)"
   chain invalid filter prerouting mangle "$(nft_invalid_rules)"
@@ -176,12 +210,12 @@ table inet $TWIN {
 	flags dormant
 $1
 }" || return 1
-  twin=$(nft --stateless list table inet $TWIN | sed -e "1s/ $TWIN / $TABLE /" -e '/^	flags dormant$/,/^$/d')
+  twin=$(nft --stateless --terse list table inet $TWIN | sed -e "1s/ $TWIN / $TABLE /" -e '/^	flags dormant$/,/^$/d')
   nft delete table inet $TWIN
 }
 
-# nft_now: the listing of the table that there is
-nft_now() { nft --stateless list table inet $TABLE 2>/dev/null; }
+# nft_now: the listing of the table that there is, without the callers that it has seen
+nft_now() { nft --stateless --terse list table inet $TABLE 2>/dev/null; }
 
 # nft_probe: does the kernel take what we want? Else $problem says why not.
 nft_probe() {

@@ -2,7 +2,7 @@
  * What capture costs those who call a pod: idle TPROXY rules beside none at all; REDIRECT through the sidecar beside none, and beside
  * haproxy in tcp mode redirected by the same rule. nginx, iperf3 and wrk in network namespaces; in turn, in one run.
  *
- *     npm run bench -- capture [--rounds 10] [--seconds 3] [--parts tproxy,redirect,idle] [--loads up,down,requests,latency,paced,connections] [--json]
+ *     npm run bench -- capture [--rounds 10] [--seconds 3] [--parts tproxy,aliases,redirect,idle] [--loads up,down,requests,latency,paced,connections] [--json]
  *
  * Every number is the median of the rounds; a ratio is the median of the ratios within each round, with its quartiles and its extremes.
  * The loads: iperf3 to the pod and from it; wrk on 16 kept connections, on one, and with a new connection for each request; h2load at a
@@ -15,7 +15,7 @@ import { loads, type Load } from './capture-load.ts';
 import { CaptureStage, type Between } from './capture-stage.ts';
 import { median, ratioText } from './ratios.ts';
 
-const parts = ['tproxy', 'redirect', 'idle'];
+const parts = ['tproxy', 'aliases', 'redirect', 'idle'];
 const { values: options } = parseArgs({
   options: {
     rounds: { type: 'string', default: '10' },
@@ -91,6 +91,11 @@ async function measureIdle(stage: CaptureStage, mode: string): Promise<void> {
 
 const wanted = options.parts.split(',');
 const idle = wanted.includes('idle');
+if (wanted.includes('aliases')) {
+  await using stage = await CaptureStage.open({ ...tproxy, KPEERING_INBOUND_PORTS: '8080,5201', KPEERING_PROBE_ALIASES: '15400:8080' }, false);
+  process.stdout.write('TPROXY rules with the alias of a probe, nothing claimed\n');
+  print(await measure(stage, ['none', 'sidecar'], 'aliases'), ['none', 'sidecar'], [['sidecar', 'none']]);
+}
 if (idle || wanted.includes('tproxy')) {
   await using stage = await CaptureStage.open(tproxy, false);
   if (idle) await measureIdle(stage, 'tproxy');
