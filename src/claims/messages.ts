@@ -11,7 +11,7 @@ import { z } from 'zod';
  * | `prove` | `{}` | ProveAnswer |
  * | `rules` | `{}` | RulesAnswer |
  *
- * Notices of the sidecar: `staying-ended` with a ClaimTarget.
+ * Notices of the sidecar: `staying-ended` with a ClaimTarget; of the gateway, too: `draining` (notices.ts).
  */
 
 const port = z.int().min(1).max(65_535);

@@ -1,6 +1,6 @@
-import { Agent } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { Agent } from '../platform/http.ts';
 import type { ApiServer } from './api-server.ts';
 import type { ClientCertificate } from './credential.ts';
 

@@ -1,12 +1,14 @@
-import { IncomingMessage, request as httpRequest, type Agent, type ClientRequest, type OutgoingHttpHeaders } from 'node:http';
+import type { Agent, ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AbortOptions } from '../platform/abort.ts';
 import { Failure, systemCode } from '../platform/errors.ts';
+import { isIncomingMessage, request as httpRequest } from '../platform/http.ts';
 import { version } from '../platform/version.ts';
 import { ApiAgent } from './api-agent.ts';
 import { failureOfConnection, failureOfStatus, type Intent } from './api-failures.ts';
 import type { ApiServer } from './api-server.ts';
+import { bodyOf } from './answer-body.ts';
 import type { ClientCertificate, Credential, CredentialSource } from './credential.ts';
 
 /** A request to the API server. */
@@ -48,8 +50,6 @@ export interface Handshake {
 
 /** How long an answer may take from the request to its last byte. A stream only has to begin by then. */
 const ANSWER_MILLISECONDS = 30_000;
-/** An answer may not be longer: a page of 500 objects stays far below. */
-const MAX_ANSWER = 512 * 1024 * 1024;
 /** 429 and 503 with Retry-After are asked again so often. */
 const MAX_BUSY_RETRIES = 3;
 const MAX_RETRY_AFTER_SECONDS = 10;
@@ -121,6 +121,11 @@ export class ApiClient {
     });
   }
 
+  /** Ends the connections that are kept for later. */
+  dropIdle(): void {
+    this.#agent?.agent.dropIdle();
+  }
+
   /** Ends what is under way, and the kept connections. */
   close(): void {
     this.#closing.abort(new Failure('CLUSTER_CLOSED', `the connection to ${this.server.url} was closed`));
@@ -133,7 +138,7 @@ export class ApiClient {
   ): Promise<T> {
     return await this.#failing(request, async () => {
       using answer = await this.#authenticated<T | IncomingMessage>(request, open);
-      if (answer.value instanceof IncomingMessage) throw await this.#failureOf(answer.value, request, answer.signal);
+      if (isIncomingMessage(answer.value)) throw await this.#failureOf(answer.value, request, answer.signal);
       return answer.value;
     });
   }
@@ -185,7 +190,7 @@ export class ApiClient {
     const signal = this.#signal(request);
     const credential = await this.#credentials.current({ signal });
     const answer = await inTime(signal, async (limited) => await send(credential, limited));
-    if (!(answer.value instanceof IncomingMessage) || answer.value.statusCode !== 401 || !this.#credentials.rejected(credential))
+    if (!isIncomingMessage(answer.value) || answer.value.statusCode !== 401 || !this.#credentials.rejected(credential))
       return answer;
     answer.value.destroy();
     answer[Symbol.dispose]();
@@ -228,23 +233,30 @@ export class ApiClient {
     sent: { request?: ClientRequest } = {},
   ): Promise<IncomingMessage | Upgraded> {
     const text = body === undefined ? undefined : JSON.stringify(body);
-    return await new Promise((resolve, reject) => {
-      const request = httpRequest({
-        agent,
-        method,
-        path: `${this.server.basePath}${path}`,
-        signal,
-        headers: this.#headersOf(credential, {
-          ...(text !== undefined && { 'content-type': contentType, 'content-length': Buffer.byteLength(text) }),
-          ...headers,
-        }),
-      });
-      sent.request = request;
-      request.on('error', (error) => reject(signal.aborted ? signal.reason : error));
-      request.on('response', resolve);
-      request.on('upgrade', (response, socket, head: Buffer) => resolve({ response, socket, head }));
-      request.end(text);
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage | Upgraded>();
+    // A request without a socket says nothing when it is aborted: not before its connection is made, or has failed.
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const request = httpRequest({
+      agent,
+      method,
+      path: `${this.server.basePath}${path}`,
+      signal,
+      headers: this.#headersOf(credential, {
+        ...(text !== undefined && { 'content-type': contentType, 'content-length': Buffer.byteLength(text) }),
+        ...headers,
+      }),
     });
+    sent.request = request;
+    request.on('error', (error) => reject(signal.aborted ? signal.reason : error));
+    request.on('response', resolve);
+    request.on('upgrade', (response, socket, head: Buffer) => resolve({ response, socket, head }));
+    request.end(text);
+    try {
+      return await promise;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
   }
 
   async #failureOf(response: IncomingMessage, { intent }: ApiRequest, signal: AbortSignal): Promise<Failure> {
@@ -269,23 +281,6 @@ async function inTime<T>(signal: AbortSignal, work: (limited: AbortSignal) => Pr
     clearTimeout(timer);
     throw error;
   }
-}
-
-async function bodyOf(response: IncomingMessage, signal: AbortSignal): Promise<string> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  const onAbort = (): void => void response.destroy(signal.reason instanceof Error ? signal.reason : undefined);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    for await (const chunk of response as AsyncIterable<Buffer>) {
-      length += chunk.length;
-      if (length > MAX_ANSWER) throw new Failure('API_ERROR', `an answer of the API server is longer than ${MAX_ANSWER} bytes`);
-      chunks.push(chunk);
-    }
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** Seconds to wait before the same request may be sent again, where the server says so (API priority and fairness). */

@@ -13,6 +13,7 @@ import type { ClientCertificate } from './credential.ts';
 import type { ContextSettings } from './kubeconfig-schema.ts';
 import { pem } from './pem.ts';
 import { proxyFromEnvironment } from './proxy-environment.ts';
+import { rememberedLookup } from './remembered-lookup.ts';
 import { hostOf, parseProxyUrl, proxyAddress, throughProxy, type Destination } from './proxy.ts';
 
 /** How long the TCP connection, the proxy's answer and the TLS handshake may take together. */
@@ -28,6 +29,8 @@ export interface ApiServer {
   readonly basePath: string;
   /** The value of the Host header. */
   readonly host: string;
+  /** Names or addresses of the server, and of the proxy on the way to it. */
+  readonly hosts: readonly string[];
   /**
    * A new connection, through the proxy and with TLS where the kubeconfig says so. Rejects with what went
    * wrong, not yet a Failure; with a TimeoutError after 10 s.
@@ -58,9 +61,10 @@ export function apiServer(settings: ContextSettings): ApiServer {
     return trusted;
   };
 
+  const lookup = rememberedLookup();
   const dial = async (certificate: ClientCertificate | undefined, signal: AbortSignal): Promise<Socket> => {
     let socket = await opened(
-      connectTcp({ ...(proxy === undefined ? destination : proxyAddress(proxy)), noDelay: true }),
+      connectTcp({ ...(proxy === undefined ? destination : proxyAddress(proxy)), lookup, noDelay: true }),
       'connect',
       signal,
     );
@@ -82,6 +86,7 @@ export function apiServer(settings: ContextSettings): ApiServer {
     url: text.replace(/\/+$/, ''),
     basePath: url.pathname.replace(/\/+$/, ''),
     host: url.host,
+    hosts: [destination.host, ...(proxy === undefined ? [] : [proxyAddress(proxy).host])],
     dial: async (certificate, { signal } = {}) => await dial(certificate, deadline(CONNECT_MILLISECONDS, signal)),
   };
 }

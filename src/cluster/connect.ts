@@ -14,6 +14,7 @@ import { pods } from './pods.ts';
 import { PortForwarder } from './port-forward.ts';
 import { resourceName, resourcePath } from './resource.ts';
 import { can, discover, serverVersion, whoAmI } from './self.ts';
+import { createToken, type GrantedToken, type TokenRequest } from './tokens.ts';
 import type {
   Action,
   ApiResource,
@@ -67,15 +68,17 @@ class KubernetesCluster implements Cluster {
   readonly context: string;
   readonly namespace: string;
   readonly server: string;
+  readonly hosts: readonly string[];
   readonly #client: ApiClient;
   readonly #portForwarder: PortForwarder;
   readonly #logger: Logger | undefined;
-  readonly #watches = new Set<Watch<KubeObject>>();
+  readonly #watches = new Set<Pick<ResourceWatch<KubeObject>, 'refresh' | 'close'>>();
 
   constructor(settings: ContextSettings, client: ApiClient, options: ConnectOptions) {
     this.context = settings.context;
     this.namespace = options.namespace ?? settings.namespace ?? 'default';
     this.server = client.server.url;
+    this.hosts = client.server.hosts;
     this.#client = client;
     this.#portForwarder = new PortForwarder(client, options.transport);
     this.#logger = options.logger;
@@ -153,8 +156,17 @@ class KubernetesCluster implements Cluster {
     return await discover(this.#client, groupVersion, options);
   }
 
+  async createToken(request: TokenRequest): Promise<GrantedToken> {
+    return await createToken(this.#client, request);
+  }
+
   async whoAmI(options: AbortOptions = {}): Promise<string | undefined> {
     return await whoAmI(this.#client, options);
+  }
+
+  refresh(): void {
+    this.#client.dropIdle();
+    for (const watch of this.#watches) watch.refresh();
   }
 
   #namespaceOf(resource: Resource<KubeObject>, options: { readonly namespace?: string }): string | undefined {

@@ -53,6 +53,12 @@ export async function loadContext(options: KubeconfigOptions = {}): Promise<Cont
   return pickContext(config, options.context, present);
 }
 
+/** The names of the contexts in the kubeconfig, in its order. Throws a Failure as {@link loadContext}. */
+export async function contextNames(kubeconfig?: string): Promise<string[]> {
+  const { files } = kubeconfigFiles(kubeconfig);
+  return [...merge(await Promise.all(files.filter((file) => existsSync(file)).map((file) => readKubeconfig(file)))).contexts.keys()];
+}
+
 function noKubeconfig(what: string): Failure {
   return new Failure('KUBECONFIG_MISSING', what, { remedy: 'name one with --kubeconfig or in $KUBECONFIG' });
 }

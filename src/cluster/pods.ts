@@ -46,6 +46,15 @@ export const containerPortSchema = z.object({
 });
 export type ContainerPort = z.infer<typeof containerPortSchema>;
 
+/** Where a container has a volume. */
+const volumeMountSchema = z.object({
+  name: z.string(),
+  mountPath: z.string(),
+  subPath: optionalText,
+  subPathExpr: optionalText,
+  readOnly: optionalBoolean,
+});
+
 export const containerSchema = z.object({
   name: z.string(),
   image: optionalText,
@@ -59,6 +68,8 @@ export const containerSchema = z.object({
     .transform((value) => value ?? { limits: {}, requests: {} }),
   /** `Always` makes an init container a sidecar. */
   restartPolicy: optionalText,
+  volumeMounts: listOf(volumeMountSchema),
+  securityContext: z.object({ runAsUser: optionalNumber }).nullish(),
 });
 export type Container = z.infer<typeof containerSchema>;
 
@@ -79,6 +90,9 @@ export type ContainerStatus = z.infer<typeof containerStatusSchema>;
 
 const address = z.object({ ip: z.string() });
 
+/** Checked by who imitates them (`simulator/files`): of kinds that are not, only the name counts. */
+const volumeSchema = z.looseObject({ name: z.string() });
+
 export const podSpecSchema = z.object({
   containers: listOf(containerSchema),
   initContainers: listOf(containerSchema),
@@ -89,6 +103,8 @@ export const podSpecSchema = z.object({
   subdomain: optionalText,
   enableServiceLinks: optionalBoolean,
   hostNetwork: optionalBoolean,
+  volumes: listOf(volumeSchema),
+  securityContext: z.object({ fsGroup: optionalNumber, runAsUser: optionalNumber }).nullish(),
 });
 export type PodSpec = z.infer<typeof podSpecSchema>;
 

@@ -6,9 +6,12 @@ import { AnswerError } from './api-failures.ts';
 import { NotSpokenError } from './port-forward-failures.ts';
 import { spdyPortForward } from './spdy/port-forward.ts';
 import type { PodPort, Transport } from './types.ts';
-import { webSocketPortForward } from './websocket/port-forward.ts';
 
-const protocols = { spdy: spdyPortForward, websocket: webSocketPortForward } as const;
+const protocols: Readonly<Record<Transport, typeof spdyPortForward>> = {
+  spdy: spdyPortForward,
+  // Loaded by those who need it.
+  websocket: async (...given) => await (await import('./websocket/port-forward.ts')).webSocketPortForward(...given),
+};
 
 /**
  * Port-forwards to one API server: over SPDY, and over WebSocket where something in front of the server lets SPDY not through. What has once

@@ -1,5 +1,5 @@
-import { request } from 'node:http';
 import { isIPv4, isIPv6, type Socket } from 'node:net';
+import { request } from '../platform/http.ts';
 import { Failure } from '../platform/errors.ts';
 
 /** What a connection goes to, by way of a proxy. */

@@ -1,6 +1,7 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { AbortOptions } from '../platform/abort.ts';
 import type { Closeable } from '../platform/owned.ts';
+import type { GrantedToken, TokenRequest } from './tokens.ts';
 
 /** The part of every Kubernetes object that we use. */
 export interface KubeObject {
@@ -131,6 +132,8 @@ export interface Cluster extends Closeable {
   readonly namespace: string;
   /** `https://172.31.250.1:6443` */
   readonly server: string;
+  /** Names or addresses of the API server, and of the proxy on the way to it. */
+  readonly hosts: readonly string[];
   /** What port-forwards are carried by; undefined until one has been opened. */
   readonly transport: Transport | undefined;
   get<T extends KubeObject>(resource: Resource<T>, name: string, options?: ListOptions): Promise<T>;
@@ -163,6 +166,10 @@ export interface Cluster extends Closeable {
   version(options?: AbortOptions): Promise<{ readonly major: number; readonly minor: number; readonly text: string }>;
   /** The kinds of `v1`, `apps/v1` …; Failure NOT_FOUND where the server has no such group and version. */
   discover(groupVersion: string, options?: AbortOptions): Promise<readonly ApiResource[]>;
+  /** The network has changed: no kept connection is used any more, and every watch asks again at once. What a request waits for is not given up. */
+  refresh(): void;
+  /** A token of a service account (`create` on serviceaccounts/token). Failures: those of every request, NOT_FOUND without such an account. */
+  createToken(request: TokenRequest): Promise<GrantedToken>;
   /** The API server's name of the user (SelfSubjectReview), or undefined where it cannot be asked. */
   whoAmI(options?: AbortOptions): Promise<string | undefined>;
 }

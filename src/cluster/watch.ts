@@ -50,6 +50,8 @@ export class ResourceWatch<T extends KubeObject> implements Watch<T> {
   readonly #closing = new AbortController();
   /** Resolves once it is over: closed, aborted, or never begun because the first list failed. */
   readonly ended: Promise<void>;
+  /** What goes on now: a list, a watch, or a wait before the next try. */
+  #turn = new AbortController();
   #version = '';
   #failures = 0;
 
@@ -80,6 +82,11 @@ export class ResourceWatch<T extends KubeObject> implements Watch<T> {
     return () => void this.#listeners.delete(entry);
   }
 
+  /** Gives up the connection in use, which may be dead, and asks at once on another. */
+  refresh(): void {
+    this.#turn.abort(new Error('the network has changed'));
+  }
+
   async close(): Promise<void> {
     this.#closing.abort(new Failure('CLUSTER_CLOSED', `the watch of ${resourceName(this.#resource)} was closed`));
     this.#listeners.clear();
@@ -97,20 +104,22 @@ export class ResourceWatch<T extends KubeObject> implements Watch<T> {
   async #run(): Promise<void> {
     let relist = false;
     while (!this.#signal.aborted) {
+      const turn = (this.#turn = new AbortController());
+      const signal = AbortSignal.any([this.#signal, turn.signal]);
       try {
-        if (relist) await this.#list();
-        relist = (await this.#watch()).kind === 'expired';
+        if (relist) await this.#list(signal);
+        relist = (await this.#watch(signal)).kind === 'expired';
       } catch (error) {
         if (this.#signal.aborted) return;
+        if (turn.signal.aborted) continue;
         // The version may have been lost with the server's cache (an error in the middle of a list, another server).
         if (error instanceof Failure && error.code === 'API_EXPIRED') relist = true;
-        else if (!(await this.#backoff(error))) return;
+        else await this.#backoff(error, signal);
       }
     }
   }
 
-  /** False when the watch was closed meanwhile. */
-  async #backoff(error: unknown): Promise<boolean> {
+  async #backoff(error: unknown, signal: AbortSignal): Promise<void> {
     const { firstBackoffMilliseconds: first, lastBackoffMilliseconds: last } = this.#times;
     const pause = Math.min(last, first * 2 ** this.#failures) * (0.5 + Math.random() / 2);
     this.#failures++;
@@ -119,23 +128,22 @@ export class ResourceWatch<T extends KubeObject> implements Watch<T> {
       'a watch failed and is tried again',
     );
     try {
-      await sleep(pause, undefined, { signal: this.#signal });
-      return true;
+      await sleep(pause, undefined, { signal });
     } catch {
-      return false;
+      // Closed, or there is reason to try at once.
     }
   }
 
   /** Lists, and brings the copy to that state: what is gone from it is `deleted`, what is unchanged is no event. */
-  async #list(): Promise<void> {
-    const listed = await listAll(this.#client, this.#resource, this.#options);
+  async #list(signal: AbortSignal = this.#signal): Promise<void> {
+    const listed = await listAll(this.#client, this.#resource, { ...this.#options, signal });
     const present = new Set(listed.items.map(keyOf));
     for (const object of this.#items.values()) if (!present.has(keyOf(object))) this.#remove(object);
     for (const object of listed.items) this.#set(object);
     this.#version = listed.resourceVersion;
   }
 
-  async #watch(): Promise<Ended> {
+  async #watch(signal: AbortSignal): Promise<Ended> {
     const seconds = Math.max(1, Math.round(this.#times.timeoutSeconds * (0.75 + Math.random() / 2)));
     const query = queryOf(this.#options, {
       watch: 'true',
@@ -147,7 +155,7 @@ export class ResourceWatch<T extends KubeObject> implements Watch<T> {
       method: 'GET',
       path: `${resourcePath(this.#resource, this.#options.namespace)}?${query}`,
       intent: { verb: 'watch', resource: resourceName(this.#resource), namespace: this.#options.namespace },
-      signal: this.#signal,
+      signal,
     });
     return await this.#read(response, (seconds + this.#times.slackSeconds) * 1000);
   }

@@ -32,6 +32,15 @@ export async function listenForFlows(host: string, port: number): Promise<Server
   }
 }
 
+/**
+ * Makes a server that another process has opened (it came by IPC, without options) one as all interceptors have it. These are the properties in which
+ * `createServer` keeps its options.
+ */
+export function setUpForFlows(server: Server): void {
+  const keepAliveInitialDelay = KEEP_ALIVE_MILLISECONDS / 1000;
+  Object.assign(server, { allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true, keepAliveInitialDelay });
+}
+
 /** The port that a server got. */
 export function portOf(server: Server): number {
   const address = server.address();

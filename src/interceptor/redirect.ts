@@ -2,7 +2,7 @@ import type { Server, Socket } from 'node:net';
 import { Failure, systemCode } from '../platform/errors.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Endpoint } from '../tunnel/types.ts';
-import { listenForFlows, portOf, sourceOf, turnAway } from './listen.ts';
+import { listenForFlows, portOf, setUpForFlows, sourceOf, turnAway } from './listen.ts';
 import { originalDestination, unmapped } from './original-destination.ts';
 import type { FlowHandler, Interceptor, InterceptorCounters } from './types.ts';
 
@@ -39,15 +39,22 @@ export async function listenRedirect(options: RedirectOptions): Promise<Redirect
   }
 }
 
+/** The same for a server that listens already, as another process has handed it over: its connections are set up like those of `listenRedirect`. */
+export function adoptRedirect(server: Server, options: Omit<RedirectOptions, 'host' | 'port'>): RedirectInterceptor {
+  setUpForFlows(server);
+  return new RedirectListener(server, options);
+}
+
 class RedirectListener implements RedirectInterceptor {
   readonly description: string;
   readonly port: number;
   readonly #server: Server;
-  readonly #options: RedirectOptions;
+  readonly #options: Omit<RedirectOptions, 'host' | 'port'>;
 
-  constructor(server: Server, options: RedirectOptions) {
+  constructor(server: Server, options: Omit<RedirectOptions, 'host' | 'port'>) {
+    const address = server.address();
     this.port = portOf(server);
-    this.description = `REDIRECT on ${options.host}:${this.port}`;
+    this.description = `REDIRECT on ${typeof address === 'object' && address !== null ? address.address : ''}:${this.port}`;
     this.#server = server;
     this.#options = options;
     server.on('connection', (socket) => this.#accepted(socket));

@@ -1,9 +1,10 @@
-import { Command, CommanderError } from 'commander';
+import { existsSync } from 'node:fs';
+import { CommanderError } from 'commander';
 import { ExitCode, Failure } from '../platform/errors.ts';
 import { createLogger } from '../platform/log.ts';
-import { version } from '../platform/version.ts';
+import { journalDirectory } from '../simulator/machine/paths.ts';
 import { Interruption } from './interruption.ts';
-import { addCommands } from './program.ts';
+import { addCommands, newProgram } from './program.ts';
 import { printable, standardTerminal, whenOutputGone } from './terminal.ts';
 
 /** The edge of kpctl: the only place that ends the process, hears signals and turns errors into words. */
@@ -11,19 +12,20 @@ async function main(): Promise<number> {
   const terminal = standardTerminal;
   using interruption = new Interruption();
   whenOutputGone(() => interruption.raise('nobody reads the output any more'));
-  const program = new Command('kpctl')
-    .description('Joins a process on this machine to a Kubernetes cluster, in both directions.')
-    .version(version, '-V, --version')
-    .enablePositionalOptions()
+  const program = newProgram()
     .configureOutput({ outputError: (text, write) => write(usageLine(text)) })
     .exitOverride();
   let exitCode: number = ExitCode.done;
   const finish = (code: number): void => {
     exitCode = code;
   };
-  addCommands(program, terminal, interruption, finish);
+  await addCommands(program, { terminal, interruption, finish }, process.argv[2]);
   for (const command of program.commands) command.copyInheritedSettings(program);
   try {
+    if (existsSync(journalDirectory) && !looksAfterLeftovers.has(process.argv[2] ?? '')) {
+      const { mendLeftovers } = await import('./up/mend-leftovers.ts');
+      await mendLeftovers(terminal);
+    }
     await program.parseAsync();
   } catch (error) {
     // What was given up because of Ctrl-C did not fail.
@@ -31,6 +33,9 @@ async function main(): Promise<number> {
   }
   return exitCode;
 }
+
+/** `up` and `down` undo what a killed `up` has left, and say so, by themselves; what a shell asks while somebody types says nothing. */
+const looksAfterLeftovers: ReadonlySet<string> = new Set(['up', 'down', 'completion', '__complete']);
 
 /** `run` answers 125 for whatever is kpctl's own failure, since 1 and 2 may be its command's. */
 const isRun = process.argv[2] === 'run';

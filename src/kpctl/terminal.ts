@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { isatty } from 'node:tty';
-import { stringify } from 'yaml';
+import type * as yamlModule from 'yaml';
 import { systemCode } from '../platform/errors.ts';
 
 /** How a command prints its result. */
@@ -22,6 +23,8 @@ export interface Terminal {
    * overwritten. For `Progress` (terminal-progress.ts), which everything else uses.
    */
   readonly live?: (line: string | undefined) => void;
+  /** Shows lines in the place of all that the terminal shows, as many as it has room for. Absent where results do not go to a terminal. */
+  readonly screen?: (lines: readonly string[]) => void;
   /** Whether results may have colours: they go to a terminal, and nobody has set NO_COLOR (no-color.org). */
   readonly colours?: boolean;
 }
@@ -41,6 +44,7 @@ function processTerminal(overwrites: boolean): Terminal {
     progress: (line) => above(() => writeToStandardError(`${printable(line)}\n`)),
     warn: (line) => above(() => writeToStandardError(`kpctl: warning: ${printable(line)}\n`)),
     colours: isatty(1) && process.env['TERM'] !== 'dumb' && (process.env['NO_COLOR'] ?? '') === '',
+    ...(isatty(1) && process.env['TERM'] !== 'dumb' && { screen: showScreen }),
     ...(overwrites && {
       live: (line) => {
         if (line === undefined && shown === undefined) return;
@@ -55,6 +59,14 @@ function processTerminal(overwrites: boolean): Terminal {
       },
     }),
   };
+}
+
+/** To the upper left corner, each line erased to its end before it is written, then all below (ECMA-48, CUP, EL, ED): nothing flickers. */
+function showScreen(lines: readonly string[]): void {
+  const { rows, columns } = process.stdout;
+  const shown = lines.length < rows ? lines : [...lines.slice(0, rows - 2), `… ${lines.length - rows + 2} more`];
+  const text = shown.map((line) => `${printable(line).slice(0, columns - 1)}\u001B[K\r\n`).join('');
+  writeToStandardOutput(`\u001B[H${text}\u001B[J`);
 }
 
 /** To the first column, and erase to the end of the line (ECMA-48, EL). */
@@ -104,15 +116,26 @@ function writeToStandardOutput(text: string): void {
 /** Prints a value in the format asked for; `text` makes the lines for people. */
 export function printResult(terminal: Terminal, format: OutputFormat, value: unknown, text: () => readonly string[]): void {
   if (format === 'json') terminal.result(JSON.stringify(value, undefined, 2));
-  else if (format === 'yaml') terminal.result(stringify(value).trimEnd());
+  else if (format === 'yaml') terminal.result(yamlOf(value));
   else for (const line of text()) terminal.result(line);
 }
 
 /** Prints one of a stream of events: a line for people, one JSON object a line, or one YAML document each. */
 export function printEvent(terminal: Terminal, format: OutputFormat, event: object, text: string): void {
   if (format === 'json') terminal.result(JSON.stringify(event));
-  else if (format === 'yaml') terminal.result(`---\n${stringify(event).trimEnd()}`);
+  else if (format === 'yaml') terminal.result(`---\n${yamlOf(event)}`);
   else terminal.result(text);
+}
+
+/** The library is loaded for who wants YAML: it is 70 files, which all other commands would wait for. */
+function yamlOf(value: unknown): string {
+  const yaml: unknown = createRequire(import.meta.url)('yaml');
+  if (!isYaml(yaml)) throw new Error('yaml is not what it was');
+  return yaml.stringify(value).trimEnd();
+}
+
+function isYaml(value: unknown): value is Pick<typeof yamlModule, 'stringify'> {
+  return typeof value === 'object' && value !== null && 'stringify' in value;
 }
 
 /** Columns padded to the widest cell, two spaces between them, as kubectl prints tables. */

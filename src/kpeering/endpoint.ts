@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
+import { DRAINING_NOTICE } from '../claims/notices.ts';
 import { formatEndpoint } from '../forwarder/dial.ts';
 import { Failure, messageOf, systemCode } from '../platform/errors.ts';
 import type { Logger } from '../platform/log.ts';
@@ -101,9 +102,11 @@ export class TunnelEndpoint implements Closeable {
     while (this.#dials > 0) await new Promise<void>((resolve) => this.#changes.add(resolve));
   }
 
-  /** Stops accepting tunnels; those that are there go on. */
+  /** Stops accepting tunnels; those that are there go on, and their laptops are told to use others where they can. */
   stopAccepting(): void {
-    if (this.#server.listening) this.#server.close();
+    if (!this.#server.listening) return;
+    this.#server.close();
+    for (const session of this.#sessions.keys()) session.notify(DRAINING_NOTICE, {});
   }
 
   /** Stops accepting, says goodbye to every session (which resets what is still open), waits for their ends. */

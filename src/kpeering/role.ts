@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Logger } from '../platform/log.ts';
 import type { Closeable } from '../platform/owned.ts';
 import { version } from '../platform/version.ts';
-import type { LocalHello } from '../tunnel/index.ts';
+import { parseResolvConf } from '../simulator/dns/search.ts';
+import type { LocalHello, PeerNames } from '../tunnel/index.ts';
 
 /** What every role of `kpeering` takes. A port of 0 is the kernel's choice. */
 export interface RoleOptions {
@@ -28,9 +30,22 @@ export function podName(environment: NodeJS.ProcessEnv): string {
   return namespace === undefined || namespace === '' ? pod : `${namespace}/${pod}`;
 }
 
-/** What a pod says of itself. */
-export function helloOf(role: 'sidecar' | 'gateway', name: string): Omit<LocalHello, 'id'> {
-  return { role, software: version, name };
+/** What a pod says of itself, with its resolv.conf at the start, which nothing changes later. */
+export function helloOf(role: 'sidecar' | 'gateway', name: string, resolvConf = '/etc/resolv.conf'): Omit<LocalHello, 'id'> {
+  const names = namesIn(resolvConf);
+  return { role, software: version, name, ...(names !== undefined && { names }) };
+}
+
+/** The name servers and search domains of a pod; undefined where the file cannot be read or names no server. */
+function namesIn(path: string): PeerNames | undefined {
+  try {
+    const { nameservers, search } = parseResolvConf(readFileSync(path, 'utf8'));
+    return nameservers.length === 0
+      ? undefined
+      : { servers: nameservers, search: search.filter(({ length }) => length <= 255).slice(0, 32) };
+  } catch {
+    return undefined;
+  }
 }
 
 /** Resolves when each of them is idle. */

@@ -1,4 +1,3 @@
-import koffi from 'koffi';
 import {
   IPPROTO_IP,
   IPPROTO_IPV6,
@@ -8,6 +7,7 @@ import {
   SOL_SOCKET,
   SystemCallError,
   setSocketOption,
+  loadKoffi,
 } from './libc.ts';
 
 /**
@@ -48,7 +48,7 @@ let loaded: Calls | undefined;
 
 function calls(): Calls {
   if (loaded !== undefined) return loaded;
-  const library = koffi.load(null);
+  const library = loadKoffi().load(null);
   const socket = library.func('int socket(int domain, int type, int protocol)');
   const bind = library.func('int bind(int fd, const uint8_t *address, uint32_t length)');
   const fcntl = library.func('int fcntl(int fd, int command, long argument)');
@@ -61,7 +61,7 @@ function calls(): Calls {
 }
 
 function check(call: string, result: number): number {
-  if (result < 0) throw new SystemCallError(call, koffi.errno());
+  if (result < 0) throw new SystemCallError(call, loadKoffi().errno());
   return result;
 }
 
@@ -139,7 +139,8 @@ export class DatagramReceiver {
     this.#controls = Buffer.alloc(count * controlSize);
     this.#vectors = Buffer.alloc(count * 16);
     this.#payloads = Buffer.allocUnsafeSlow(count * slotSize);
-    const [names, controls, vectors, payloads] = [this.#names, this.#controls, this.#vectors, this.#payloads].map((b) => koffi.address(b));
+    const { address } = loadKoffi();
+    const [names, controls, vectors, payloads] = [this.#names, this.#controls, this.#vectors, this.#payloads].map((b) => address(b));
     if (names === undefined || controls === undefined || vectors === undefined || payloads === undefined) return;
     for (let index = 0; index < count; index += 1) {
       const at = BigInt(index);

@@ -42,13 +42,24 @@ function isKoffi(value: unknown): value is typeof koffiModule {
   return typeof value === 'object' && value !== null && 'load' in value && 'errno' in value;
 }
 
+/** koffi, loaded on the first call: nothing of it is needed where no system call is made. Failure PLATFORM_UNSUPPORTED where this is not Linux. */
+export function loadKoffi(): typeof koffiModule {
+  // Kept: looking the module up makes system calls, and errno is read after this.
+  if (loadedKoffi !== undefined) return loadedKoffi;
+  if (process.platform !== 'linux') throw new Failure('PLATFORM_UNSUPPORTED', `this needs Linux, and this is ${process.platform}`);
+  const koffi: unknown = createRequire(import.meta.url)('koffi');
+  if (!isKoffi(koffi)) throw new Error('koffi is not what it was');
+  loadedKoffi = koffi;
+  return koffi;
+}
+
+let loadedKoffi: typeof koffiModule | undefined;
+
 let loaded: Libc | undefined;
 
 function libc(): Libc {
   if (loaded !== undefined) return loaded;
-  if (process.platform !== 'linux') throw new Failure('PLATFORM_UNSUPPORTED', `this needs Linux, and this is ${process.platform}`);
-  const koffi: unknown = createRequire(import.meta.url)('koffi');
-  if (!isKoffi(koffi)) throw new Error('koffi is not what it was');
+  const koffi = loadKoffi();
   const library = koffi.load(null);
   const getsockopt = library.func('int getsockopt(int fd, int level, int option, _Out_ uint8_t *value, _Inout_ uint32_t *length)');
   const setsockopt = library.func('int setsockopt(int fd, int level, int option, const uint8_t *value, uint32_t length)');

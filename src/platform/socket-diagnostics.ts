@@ -42,10 +42,13 @@ export const TcpStates = {
 
 const NETLINK_SOCK_DIAG = 4;
 const SOCK_DIAG_BY_FAMILY = 20;
+const SOCK_DESTROY = 21;
+const EOPNOTSUPP = 95;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 /** NLM_F_REQUEST; with NLM_F_ROOT and NLM_F_MATCH. */
 const REQUEST = 1;
+const ACKNOWLEDGE = 4;
 const DUMP = 0x301;
 /** TCP_LISTEN. */
 const LISTEN = 10;
@@ -56,6 +59,7 @@ const REQUEST_BYTES = 56;
 const MESSAGE_BYTES = 72;
 /** Where the inet_diag_sockid begins in a request: ports, addresses of 16 bytes each, interface, cookie. */
 const ID = HEADER_BYTES + 8;
+const ID_BYTES = 48;
 const BUFFER_BYTES = 64 * 1024;
 const ONE_ANSWER_BYTES = 1024;
 
@@ -97,12 +101,51 @@ export function hasTcpConnection(local: End, remote: End): boolean {
   }
 }
 
+/**
+ * Ends the open TCP connections whose local address is one of these: their programs and their peers learn it as a reset (SOCK_DESTROY, which needs
+ * CAP_NET_ADMIN). Answers how many. Throws SystemCallError, or an Error where the kernel cannot (CONFIG_INET_DIAG_DESTROY).
+ */
+export function destroyTcpSockets(addresses: readonly string[]): number {
+  const wanted = new Set(addresses.map((address) => addressBytes(address).toString('hex')));
+  const fd = openSocket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
+  try {
+    const found: Buffer[] = [];
+    for (const family of [AF_INET, AF_INET6]) {
+      for (const message of messages(fd, family, TcpStates.established | TcpStates.closeWait, 0)) {
+        if (wanted.has(message.toString('hex', 8, 8 + (family === AF_INET6 ? 16 : 4)))) found.push(Buffer.from(message));
+      }
+    }
+    let destroyed = 0;
+    for (const message of found) {
+      const request = newRequest(message.readUInt8(0), ANY_STATE, REQUEST | ACKNOWLEDGE);
+      request.writeUInt16LE(SOCK_DESTROY, 4);
+      // The socket's id stands in both at the same distance, with its cookie.
+      message.copy(request, ID, 4, 4 + ID_BYTES);
+      sendBytes(fd, request);
+      const answer = Buffer.alloc(ONE_ANSWER_BYTES);
+      receiveBytes(fd, answer);
+      const errno = -answer.readInt32LE(HEADER_BYTES);
+      if (errno === EOPNOTSUPP) throw new Error('the kernel does not end connections');
+      // Any other: it has ended meanwhile.
+      if (errno === 0) destroyed += 1;
+    }
+    return destroyed;
+  } finally {
+    closeDescriptor(fd);
+  }
+}
+
 /** Connections that wait to be accepted by this listener (tcpi_unacked of a listening socket; net/ipv4/tcp.c, tcp_get_info). */
 export function acceptQueueLength(fd: number): number {
   return getSocketOption(fd, IPPROTO_TCP, TCP_INFO, 104).readUInt32LE(24);
 }
 
 function* dump(fd: number, family: number, states: number, localPort: number): Generator<TcpSocket> {
+  for (const message of messages(fd, family, states, localPort)) yield read(message);
+}
+
+/** The inet_diag_msg of each, in memory that the next takes. */
+function* messages(fd: number, family: number, states: number, localPort: number): Generator<Buffer> {
   const request = newRequest(family, states, DUMP);
   request.writeUInt16BE(localPort, ID);
   sendBytes(fd, request);
@@ -114,7 +157,7 @@ function* dump(fd: number, family: number, states: number, localPort: number): G
       const type = buffer.readUInt16LE(at + 4);
       if (type === NLMSG_DONE) return;
       if (type === NLMSG_ERROR) throw new Error(`sock_diag: errno ${-buffer.readInt32LE(at + HEADER_BYTES)}`);
-      if (size >= HEADER_BYTES + MESSAGE_BYTES) yield read(buffer.subarray(at + HEADER_BYTES, at + size));
+      if (size >= HEADER_BYTES + MESSAGE_BYTES) yield buffer.subarray(at + HEADER_BYTES, at + size);
       if (size < HEADER_BYTES) return;
       at += (size + 3) & ~3;
     }

@@ -22,6 +22,8 @@ const helloSchema = z.object({
   window: z.int().min(1).max(limits.creditBytes),
   /** Optional parts of the protocol that the sender knows; in force is what both name. */
   features: z.array(z.string().max(100)).max(100),
+  /** Of a pod: what its resolv.conf says. */
+  names: z.object({ servers: z.array(z.string().max(100)).max(10), search: z.array(z.string().max(255)).max(32) }).optional(),
 });
 
 /** What an end says first. */
@@ -118,8 +120,8 @@ export async function readHello(duplex: Duplex, description: string, signal: Abo
 
 /** The peer that a HELLO speaks of. */
 export function peerOf(hello: Hello): Peer {
-  const { role, software, name, user } = hello;
-  return { role, software, name, ...(user === undefined ? {} : { user }) };
+  const { role, software, name, user, names } = hello;
+  return { role, software, name, ...(user !== undefined && { user }), ...(names !== undefined && { names }) };
 }
 
 function parseJson(bytes: Buffer): unknown {

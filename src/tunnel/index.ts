@@ -14,6 +14,7 @@ export type {
   OpeningStream,
   OpenRequest,
   Peer,
+  PeerNames,
   Session,
   SessionEnd,
   SessionHandlers,

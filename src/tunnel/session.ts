@@ -7,7 +7,7 @@ import { features } from './frames.ts';
 import { encodeHello, readHello, type Hello, type ReceivedHello } from './hello.ts';
 import { defaultLivenessTimes, type LivenessTimes } from './liveness.ts';
 import { MuxSession } from './mux-session.ts';
-import type { Peer, Session, SessionHandlers, Transport } from './types.ts';
+import type { Peer, PeerNames, Session, SessionHandlers, Transport } from './types.ts';
 
 /** What this end says of itself. */
 export interface LocalHello {
@@ -20,6 +20,8 @@ export interface LocalHello {
   readonly name: string;
   /** Of a laptop: the API server's name of the user, as far as it could be asked. */
   readonly user?: string;
+  /** Of a pod: what its resolv.conf says. */
+  readonly names?: PeerNames;
 }
 
 /** How a session is set up; all of it has defaults. */
@@ -88,9 +90,18 @@ export async function acceptSession(
 }
 
 function helloOf(hello: Omit<LocalHello, 'id'>, session: string, options: SessionOptions): Hello {
-  const { role, software, name, user } = hello;
+  const { role, software, name, user, names } = hello;
   const window = options.window ?? DEFAULT_WINDOW;
-  return { session, role, software, name, ...(user === undefined ? {} : { user }), window, features: [...features] };
+  return {
+    session,
+    role,
+    software,
+    name,
+    ...(user !== undefined && { user }),
+    window,
+    features: [...features],
+    ...(names !== undefined && { names: { servers: [...names.servers], search: [...names.search] } }),
+  };
 }
 
 function start(

@@ -140,6 +140,15 @@ export interface Peer {
   readonly name: string;
   /** Of a laptop: the API server's name of the user, as far as it could be asked. */
   readonly user?: string;
+  /** Of a pod: its name servers and search domains, by which a laptop learns the cluster's domain and DNS without any right. */
+  readonly names?: PeerNames;
+}
+
+/** What a pod's resolv.conf(5) says. */
+export interface PeerNames {
+  /** Addresses, to be asked at port 53 from that pod. */
+  readonly servers: readonly string[];
+  readonly search: readonly string[];
 }
 
 /** Why a session's transport ended. */

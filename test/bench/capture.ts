@@ -92,7 +92,10 @@ async function measureIdle(stage: CaptureStage, mode: string): Promise<void> {
 const wanted = options.parts.split(',');
 const idle = wanted.includes('idle');
 if (wanted.includes('aliases')) {
-  await using stage = await CaptureStage.open({ ...tproxy, KPEERING_INBOUND_PORTS: '8080,5201', KPEERING_PROBE_ALIASES: '15400:8080' }, false);
+  await using stage = await CaptureStage.open(
+    { ...tproxy, KPEERING_INBOUND_PORTS: '8080,5201', KPEERING_PROBE_ALIASES: '15400:8080' },
+    false,
+  );
   process.stdout.write('TPROXY rules with the alias of a probe, nothing claimed\n');
   print(await measure(stage, ['none', 'sidecar'], 'aliases'), ['none', 'sidecar'], [['sidecar', 'none']]);
 }

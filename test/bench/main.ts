@@ -4,20 +4,22 @@
  *     tunnel           the tunnel alone, over loopback
  *     memory           1 GiB to a reader that stops for 10 s, over loopback
  *     idle             the memory of a sidecar that has nothing to do, in each mode
+ *     dns              kpctl's resolver beside asking its upstream directly (needs dnsmasq: scripts/setup bench)
  *     capture          what capture costs those who call a pod: TPROXY and REDIRECT beside no rules and haproxy (needs scripts/setup bench)
  *     cluster          beside kubectl port-forward, on the cluster of $KUBECONFIG
  *     cluster-memory   1 GiB to a reader that stops for 10 s, through kpctl run and a sidecar of that cluster
  *     webhook          what injection adds to the creation of a pod, on that cluster
+ *     start-times      how long `kpctl up` takes to the first answer, and `kpctl run -- true`, on that cluster
  *
- * Without a name: the first three, and the others where $KUBECONFIG is set.
+ * Without a name: the first four, and the others where $KUBECONFIG is set.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 
-const local = ['tunnel', 'memory', 'idle'];
+const local = ['tunnel', 'memory', 'idle', 'dns'];
 const onRequest = ['capture'];
-const onCluster = ['cluster', 'cluster-memory', 'webhook'];
+const onCluster = ['cluster', 'cluster-memory', 'webhook', 'start-times'];
 const known = [...local, ...onRequest, ...onCluster];
 
 const words = process.argv.slice(2);

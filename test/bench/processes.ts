@@ -38,7 +38,7 @@ export async function dial(port: number): Promise<Socket> {
 }
 
 /** Seconds of CPU that the threads of a process have used so far (Linux, Documentation/scheduler/sched-stats.rst: nanoseconds). */
-export function cpuSeconds({ child }: RoleProcess): number {
+export function cpuSeconds({ child }: Pick<RoleProcess, 'child'>): number {
   const folder = `/proc/${child.pid}/task`;
   let nanoseconds = 0;
   for (const thread of readdirSync(folder)) nanoseconds += Number(readFileSync(join(folder, thread, 'schedstat'), 'latin1').split(' ')[0]);

@@ -5,6 +5,12 @@ export function median(numbers: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[(sorted.length >> 1) - 1] ?? upper)) / 2;
 }
 
+/** The value below which that share of the values lies. */
+export function percentile(numbers: readonly number[], share: number): number {
+  const sorted = Float64Array.from(numbers).toSorted();
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
 /** The median of the ratios within each round, with the quartiles and the extremes: `0.99 (0.97–1.01; 0.93–1.08)`. */
 export function ratioText(of: readonly number[], to: readonly number[]): string {
   const ratios = of.map((value, index) => value / (to[index] ?? Number.NaN)).toSorted((a, b) => a - b);

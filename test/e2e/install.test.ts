@@ -207,6 +207,7 @@ test.serial(
     const plan = await kpctl('install', ...underTest, '--set', 'gateway.enabled=false', '--dry-run');
     t.deepEqual(plan.stdout.trim().split('\n').toSorted(), [
       'would be deleted Deployment kpeering-gateway',
+      'would be deleted PodDisruptionBudget kpeering-gateway',
       'would be deleted ServiceAccount kpeering-gateway',
     ]);
     const changed = await kpctl(
@@ -218,7 +219,7 @@ test.serial(
       'injection.excludedNamespaces=[kp-e2e-none]',
     );
     t.is(changed.code, 0, changed.stderr);
-    t.regex(changed.stdout, /ready: 2 changed, 2 deleted$/m);
+    t.regex(changed.stdout, /ready: 2 changed, 3 deleted$/m);
     t.is(await caBundles(), authority);
     t.deepEqual(
       (await installedNames()).filter((name) => name.includes('gateway')),

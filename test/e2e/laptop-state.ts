@@ -39,15 +39,20 @@ export async function laptopState(laptop: Laptop): Promise<LaptopState> {
 export async function leftOnLaptop(laptop: Laptop, before: LaptopState): Promise<string[]> {
   for (let attempt = 0; ; attempt += 1) {
     const after = await laptopState(laptop);
-    const left = [...before].flatMap(([kind, lines]) => {
-      const now = after.get(kind) ?? [];
-      const come = now.filter((line) => !lines.includes(line)).map((line) => `+ ${kind}: ${line}`);
-      const gone = lines.filter((line) => !now.includes(line)).map((line) => `- ${kind}: ${line}`);
-      return [...come, ...gone];
-    });
+    const left = differences(before, after);
     if (left.length === 0 || attempt === 50) return left;
     await delay(100);
   }
+}
+
+/** Lines that came or went between two states, `+` or `-` first. */
+export function differences(before: LaptopState, after: LaptopState): string[] {
+  return [...before].flatMap(([kind, lines]) => {
+    const now = after.get(kind) ?? [];
+    const come = now.filter((line) => !lines.includes(line)).map((line) => `+ ${kind}: ${line}`);
+    const gone = lines.filter((line) => !now.includes(line)).map((line) => `- ${kind}: ${line}`);
+    return [...come, ...gone];
+  });
 }
 
 /** Processes that carry the stage's mark in their environment: kpctl, its helpers in their namespaces, its command. */

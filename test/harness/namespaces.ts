@@ -39,12 +39,15 @@ export interface RunOptions {
 /** The world, and its first network namespace as `root`. */
 export class World implements AsyncDisposable {
   readonly root: Namespace;
+  /** Its first process, as this process sees it. */
+  readonly pid: number;
   readonly #outer: ChildProcess;
   readonly #namespaces: Namespace[] = [];
   #links = 0;
 
   private constructor(outer: ChildProcess, pid: number) {
     this.#outer = outer;
+    this.pid = pid;
     const enter = ['--target', String(pid), ...(isRoot ? [] : ['--user', '--preserve-credentials']), '--mount', '--pid', '--net', '--'];
     this.root = new Namespace([requireProgram('nsenter', 'util-linux'), ...enter]);
     this.#namespaces.push(this.root);
@@ -54,10 +57,15 @@ export class World implements AsyncDisposable {
   static async create(): Promise<World> {
     const user = isRoot ? [] : ['--user', '--map-root-user'];
     const flags = [...user, '--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
-    // Its first process reads our end of a pipe: it ends with us.
+    // Its first process ends with us: it waits for a reader of our end of a pipe. A shell that waits reaps what has lost its parent, as init does.
     const outer = spawn(
       requireProgram('unshare', 'util-linux'),
-      [...flags, 'sh', '-c', 'mount -t tmpfs tmpfs /run && echo ready && exec cat'],
+      [
+        ...flags,
+        'sh',
+        '-c',
+        'mount -t tmpfs tmpfs /run && echo ready && exec 3<&0 && { cat <&3 >/dev/null 3<&- & } && exec 3<&- 0</dev/null && wait',
+      ],
       {
         stdio: ['pipe', 'pipe', 'pipe'],
         env: { PATH: systemPath },

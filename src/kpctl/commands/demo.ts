@@ -2,8 +2,8 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { enterLab } from '../../lab/index.ts';
 import { ExitCode, Failure } from '../../platform/errors.ts';
+import { requireLinux } from '../../platform/linux.ts';
 import { runtimeDirectory } from '../../platform/runtime-directory.ts';
 import { controlAnswers, leaveNamed } from '../control/client.ts';
 import { serveControl } from '../control/server.ts';
@@ -25,6 +25,7 @@ export function demoCommand(program: Command, terminal: Terminal, interruption: 
     .option('--keep', 'play nothing: leave the cluster running until Ctrl-C or kpctl demo --stop, to be tried from other terminals')
     .option('--stop', 'stop a cluster that --keep has left running')
     .action(async (options: { keep?: boolean; stop?: boolean }) => {
+      requireLinux('kpctl demo');
       if (options.stop === true) await stop(terminal);
       else if (options.keep === true) finish(await keep(terminal, interruption));
       else finish(await play(terminal, interruption));
@@ -81,6 +82,7 @@ interface InsideEnd {
 async function inLab(task: InsideTask, signal: AbortSignal, onReady: (ready: InsideReady) => void): Promise<InsideEnd> {
   let pidNamespace = '';
   const inside = import.meta.url.endsWith('.ts') ? '../demo/inside.ts' : '../demo/inside.js';
+  const { enterLab } = await import('../../lab/index.ts');
   await using lab = await enterLab([process.execPath, fileURLToPath(new URL(inside, import.meta.url)), JSON.stringify(task)], {
     listenOutside: task.kind === 'keep',
   });

@@ -1,12 +1,13 @@
 import { Option, type Command } from 'commander';
 import { findWorkload, isReady, parseWorkload, podsOf, workloadLabel } from '../../cluster/workloads.ts';
 import { Failure } from '../../platform/errors.ts';
-import { environmentFormats, formatEnvironment, type EnvironmentFormat } from '../../simulator/environment/index.ts';
+import { environmentFormats, formatEnvironment, overrideEnvironment, type EnvironmentFormat } from '../../simulator/environment/index.ts';
+import { environmentOverrides, withEnvironmentOptions, type EnvironmentOptions } from '../environment-options.ts';
 import { openCluster, withClusterOptions, type ClusterOptions } from '../options.ts';
 import type { Terminal } from '../terminal.ts';
 import { containerEnvironment } from '../workloads/environment.ts';
 
-interface EnvOptions extends ClusterOptions {
+interface EnvOptions extends ClusterOptions, EnvironmentOptions {
   readonly container?: string;
   readonly output: EnvironmentFormat;
 }
@@ -19,7 +20,8 @@ export function envCommand(program: Command, terminal: Terminal): void {
     .argument('<workload>', 'NAME or TYPE/NAME')
     .option('-c, --container <name>', 'the container (default: the default-container annotation, else the first)')
     .addOption(new Option('-o, --output <format>', 'how to print it').choices(environmentFormats).default('dotenv'));
-  withClusterOptions(command).action(async (name: string, options: EnvOptions) => {
+  withClusterOptions(withEnvironmentOptions(command)).action(async (name: string, options: EnvOptions) => {
+    const overrides = environmentOverrides(options);
     await using cluster = await openCluster(options);
     const workload = await findWorkload(cluster, parseWorkload(name));
     const pods = await podsOf(cluster, workload);
@@ -32,7 +34,8 @@ export function envCommand(program: Command, terminal: Terminal): void {
     }
     const environment = await containerEnvironment(cluster, pod, options.container);
     for (const warning of environment.warnings) terminal.warn(warning);
-    const { text, leftOut } = formatEnvironment(environment.variables, options.output);
+    const variables = overrideEnvironment(environment.variables, overrides, environment.variables);
+    const { text, leftOut } = formatEnvironment(variables, options.output);
     if (leftOut.length > 0) terminal.warn(`${options.output} cannot say ${leftOut.join(', ')}: left out; -o json can`);
     terminal.result(text.trimEnd());
   });

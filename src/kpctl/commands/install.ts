@@ -21,6 +21,7 @@ interface InstallCommandOptions extends ClusterOptions {
   readonly image?: string;
   readonly initImage?: string;
   readonly pullPolicy?: string;
+  readonly gatewayReplicas?: number;
   readonly dryRun?: boolean;
   readonly timeout: number;
   readonly output?: string;
@@ -45,13 +46,14 @@ export function installCommand(program: Command, terminal: Terminal, interruptio
     .option('--image <image>', 'the image of operator, gateway and sidecars, with its tag')
     .option('--init-image <image>', 'the image of the init container, with its tag')
     .addOption(new Option('--pull-policy <policy>', 'of all images').choices(['Always', 'IfNotPresent', 'Never']))
+    .addOption(new Option('--gateway-replicas <n>', 'pods of the gateway, over which laptops spread').argParser(Number))
     .option('--dry-run', 'change nothing: say what would change; with -o: print the objects, without asking the cluster')
     .addOption(timeoutOption('how long to wait until it is ready: 90s, 5m'));
   withOutputOption(withClusterOptions(command, `where to install (default: ${DEFAULT_NAMESPACE})`)).action(
     async (options: InstallCommandOptions) => {
-      const { values: files = [], set = [], registry, image, initImage, pullPolicy } = options;
+      const { values: files = [], set = [], registry, image, initImage, pullPolicy, gatewayReplicas } = options;
       const { namespace = DEFAULT_NAMESPACE } = options;
-      const installation = { namespace, values: await readValues({ files, set, registry, image, initImage, pullPolicy }) };
+      const installation = { namespace, values: await readValues({ files, set, registry, image, initImage, pullPolicy, gatewayReplicas }) };
       const format = outputFormat(options);
       const dryRun = options.dryRun === true;
       if (dryRun && format !== 'text') {

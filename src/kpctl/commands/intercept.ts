@@ -5,6 +5,8 @@ import { ExitCode, Failure } from '../../platform/errors.ts';
 import { version } from '../../platform/version.ts';
 import { serveControl } from '../control/server.ts';
 import type { StatusReport } from '../control/messages.ts';
+import { FlowTable } from '../flows/flow-table.ts';
+import { answerFlows } from '../flows/serve-flows.ts';
 import { followPods } from '../intercept/follow.ts';
 import { Interception } from '../intercept/interception.ts';
 import { localServerListens } from '../intercept/local-server.ts';
@@ -94,6 +96,7 @@ async function intercept(name: string, options: InterceptOptions, terminal: Term
   await warnOfSilentPorts(resolved, outbound, terminal);
 
   const left = new AbortController();
+  const flows = new FlowTable();
   const atStart = outbound.routes;
   const connecting = `connecting to ${resolved.pods.length === 1 ? '1 pod' : `${resolved.pods.length} pods`}`;
   const start = async (): Promise<Interception> =>
@@ -103,6 +106,7 @@ async function intercept(name: string, options: InterceptOptions, terminal: Term
         hello,
         pods: resolved.pods,
         outbound: atStart,
+        flows,
         notices: new Notices((line) => terminal.warn(line)),
         ...(options.proof && {
           beforeClaims: proofBeforeClaims({ cluster, hello, pods: resolved.pods, terminal }),
@@ -128,6 +132,7 @@ async function intercept(name: string, options: InterceptOptions, terminal: Term
   await using _control = await serveControl({
     status: () => statusOf(cluster, workload, { resolved, outbound, interception, since }),
     leave: () => left.abort(),
+    flows: answerFlows({ table: flows, kind: 'intercept' }),
   });
   printRoutes(terminal, format, resolved, atStart);
   interception.setOutbound(outbound.routes); // what changed while the start took its time

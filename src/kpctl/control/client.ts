@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { deadline, type AbortOptions } from '../../platform/abort.ts';
 import { systemCode } from '../../platform/errors.ts';
 import { runtimeDirectory } from '../../platform/runtime-directory.ts';
-import { leaveAnswerSchema, statusReportSchema, type StatusReport } from './messages.ts';
+import { leaveAnswerSchema, statusReportSchema, upStatusSchema, type StatusReport, type UpStatus } from './messages.ts';
+
+/** The name of the control socket of `kpctl up`: a user has one at most. */
+export const UP_SOCKET = 'up.sock';
 
 /** A running `kpctl` of this user. */
 export interface RunningInstance {
@@ -35,6 +38,17 @@ async function askInstance(path: string, options: AbortOptions): Promise<Running
         leaveAnswerSchema.parse(await ask(path, 'POST', '/leave', leaveOptions));
       },
     };
+  } catch (error) {
+    if (systemCode(error) === 'ECONNREFUSED') removeStale(path);
+    return undefined;
+  }
+}
+
+/** This user's `kpctl up`; undefined: there is none, or it does not answer. */
+export async function runningUp(options: AbortOptions = {}): Promise<UpStatus | undefined> {
+  const path = join(runtimeDirectory(), UP_SOCKET);
+  try {
+    return upStatusSchema.parse(await ask(path, 'GET', '/status', options));
   } catch (error) {
     if (systemCode(error) === 'ECONNREFUSED') removeStale(path);
     return undefined;

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { claimTargetSchema } from '../../claims/messages.ts';
+import { joinedSchema } from '../up/joined.ts';
 
 /**
- * What a running `kpctl intercept` or `kpctl run` says of itself over its UNIX socket, to `kpctl status` and
+ * What a running `kpctl intercept`, `kpctl run` or `kpctl up` says of itself over its UNIX socket, to `kpctl status` and
  * `kpctl leave` of the same user. HTTP/1.1 on the socket: `GET /status` → StatusReport, `POST /leave` → LeaveAnswer.
  */
 
@@ -37,6 +38,21 @@ export const statusReportSchema = z.object({
   ),
 });
 export type StatusReport = z.infer<typeof statusReportSchema>;
+
+/** The same of `kpctl up`, on the socket `up.sock` of the user who has called it. */
+export const upStatusSchema = joinedSchema.extend({
+  pid: z.int(),
+  kind: z.literal('up'),
+  version: z.string(),
+  transport: z.enum(['spdy', 'websocket']).optional(),
+  /** ISO 8601. */
+  since: z.string(),
+  /** Of its exit, as in {@link statusReportSchema}. */
+  tunnel: z.enum(['up', 'connecting', 'lost', 'gone']),
+  /** Flows that are open. */
+  activeFlows: z.int(),
+});
+export type UpStatus = z.infer<typeof upStatusSchema>;
 
 export const leaveAnswerSchema = z.object({ left: z.boolean() });
 export type LeaveAnswer = z.infer<typeof leaveAnswerSchema>;

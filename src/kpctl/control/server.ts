@@ -1,22 +1,25 @@
-import { createServer, type RequestListener } from 'node:http';
+import type { RequestListener, ServerResponse } from 'node:http';
 import { unlinkSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { createServer } from '../../platform/http.ts';
 import type { Closeable } from '../../platform/owned.ts';
 import { runtimeDirectory } from '../../platform/runtime-directory.ts';
-import type { LeaveAnswer, StatusReport } from './messages.ts';
+import type { LeaveAnswer, StatusReport, UpStatus } from './messages.ts';
 
 export interface ControlHandlers {
-  status(): StatusReport | undefined;
+  status(): StatusReport | UpStatus | undefined;
   /** Begins to stop, as Ctrl-C does, but with exit code 0. */
   leave(): void;
+  /** Tells this process's flows, one JSON object a line; `watch`: until the reader goes away. */
+  flows?(response: ServerResponse, watch: boolean): void;
 }
 
 /** Serves this process's control socket, by default `PID.sock` in the runtime directory, until closed. */
 export async function serveControl(handlers: ControlHandlers, name: string = `${process.pid}.sock`): Promise<Closeable> {
   const path = join(runtimeDirectory(), name);
   const listener: RequestListener = (request, response) => {
-    const answer = (status: number, body: StatusReport | LeaveAnswer | { error: string }): void => {
+    const answer = (status: number, body: StatusReport | UpStatus | LeaveAnswer | { error: string }): void => {
       response.writeHead(status, { 'content-type': 'application/json', connection: 'close' }).end(JSON.stringify(body));
     };
     const status = request.method === 'GET' && request.url === '/status' ? handlers.status() : undefined;
@@ -25,6 +28,8 @@ export async function serveControl(handlers: ControlHandlers, name: string = `${
       // Stops only once the answer is on its way: stopping closes this socket.
       response.once('finish', () => handlers.leave());
       answer(200, { left: true });
+    } else if (handlers.flows !== undefined && request.method === 'GET' && /^\/flows(\?watch)?$/.test(request.url ?? '')) {
+      handlers.flows(response, request.url === '/flows?watch');
     } else answer(404, { error: 'unknown request' });
   };
   const server = createServer(listener);

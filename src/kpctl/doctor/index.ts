@@ -7,12 +7,15 @@ import { leftoversHereCheck } from './checks/leftovers-here.ts';
 import { leftoversInClusterCheck } from './checks/leftovers-in-cluster.ts';
 import { namesCheck } from './checks/names.ts';
 import { namespaceCheck } from './checks/namespace.ts';
+import { networksCheck } from './checks/networks.ts';
 import { operatorCheck } from './checks/operator.ts';
 import { privateNetworkCheck } from './checks/private-network.ts';
 import { rightsCheck } from './checks/rights.ts';
 import { sidecarsCheck } from './checks/sidecars.ts';
 import { toolsCheck } from './checks/tools.ts';
 import { transportCheck } from './checks/transport.ts';
+import { upCheck } from './checks/up.ts';
+import { upMachineCheck } from './checks/up-machine.ts';
 import { versionsCheck } from './checks/versions.ts';
 import { webhookCheck } from './checks/webhook.ts';
 import { Examination, type ExaminationOptions } from './examination.ts';
@@ -38,6 +41,9 @@ export const allChecks: readonly Check<Examination>[] = [
   transportCheck,
   toolsCheck(),
   privateNetworkCheck(),
+  upMachineCheck(),
+  upCheck(),
+  networksCheck(),
   namesCheck(),
   leftoversHereCheck(),
   leftoversInClusterCheck,

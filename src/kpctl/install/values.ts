@@ -16,6 +16,8 @@ export interface ValueSources {
   readonly image?: string | undefined;
   readonly initImage?: string | undefined;
   readonly pullPolicy?: string | undefined;
+  /** `--gateway-replicas`. */
+  readonly gatewayReplicas?: number | undefined;
 }
 
 /** Reads the values, and checks them. Failure INSTALL_VALUES (exit code 2) names everything that is wrong. */
@@ -92,9 +94,16 @@ function atPath([key = '', ...rest]: readonly string[], value: unknown): GivenVa
   return { [key]: rest.length === 0 ? value : atPath(rest, value) };
 }
 
-function optionValues({ registry, image, initImage, pullPolicy }: ValueSources): GivenValues {
+function optionValues({ registry, image, initImage, pullPolicy, gatewayReplicas }: ValueSources): GivenValues {
   const images = { ...(image !== undefined && { kpeering: image }), ...(initImage !== undefined && { init: initImage }) };
-  return merge({ images }, { ...(registry !== undefined && { registry }), ...(pullPolicy !== undefined && { pullPolicy }) });
+  return merge(
+    { images },
+    {
+      ...(registry !== undefined && { registry }),
+      ...(pullPolicy !== undefined && { pullPolicy }),
+      ...(gatewayReplicas !== undefined && { gateway: { replicas: gatewayReplicas } }),
+    },
+  );
 }
 
 function wantsText(issue: z.core.$ZodIssue): boolean {

@@ -1,4 +1,5 @@
 import type { Socket as DatagramSocket } from 'node:dgram';
+import type { Socket } from 'node:net';
 import { answerDial } from '../../forwarder/answer.ts';
 import { canonicalAddress } from '../../simulator/dns/records.ts';
 import type { Cluster } from '../../cluster/types.ts';
@@ -6,6 +7,9 @@ import type { PortProtocol } from '../../cluster/workloads.ts';
 import type { AbortOptions } from '../../platform/abort.ts';
 import type { Closeable } from '../../platform/owned.ts';
 import type { IncomingAssociation, IncomingStream, LocalHello, OpenRequest } from '../../tunnel/index.ts';
+import type { FlowEntry, FlowTable } from '../flows/flow-table.ts';
+import { listedIncoming } from '../flows/listed-association.ts';
+import { whyEnded } from '../flows/why-ended.ts';
 import { PodLink, type LinkedPod, type LinkEvent } from '../links/pod-link.ts';
 import type { Notices } from '../links/notices.ts';
 import { targetKey } from '../links/targets.ts';
@@ -28,8 +32,12 @@ export interface InterceptionOptions {
   readonly onEmpty?: () => void;
   /** Resolves when local servers may be dialled: `run` holds callers back until its command listens for the first time. */
   readonly beforeDial?: (localPort: number, signal: AbortSignal) => Promise<void>;
+  /** Connects to a local server; rejects with a DialError. Default: `dialLocal`. */
+  readonly dial?: (localPort: number, options: AbortOptions) => Promise<Socket>;
   /** Makes the UDP sockets by which datagrams are delivered. Default: of this machine; `run`: of its command's network. */
   readonly openDatagrams?: () => Promise<DatagramSocket>;
+  /** Where the flows are listed. */
+  readonly flows?: FlowTable;
 }
 
 /**
@@ -188,6 +196,27 @@ export class Interception implements Closeable {
     return this.#outbound.get(targetKey({ protocol, port, address: canonicalAddress(address) }))?.local;
   }
 
+  /** A flow that has come for a local server, in the list of flows. */
+  #listed({ source, destination }: OpenRequest, protocol: PortProtocol, local: number): FlowEntry | undefined {
+    const { flows } = this.#options;
+    if (flows === undefined || source === undefined) return undefined;
+    return flows.open({ direction: 'in', protocol, source, destination, program: { local: { address: '127.0.0.1', port: local } } });
+  }
+
+  #dialled(entry: FlowEntry | undefined, socket: Socket, pod: string): void {
+    if (entry === undefined) return;
+    const { remoteAddress, remotePort, localAddress, localPort } = socket;
+    if (remoteAddress !== undefined && remotePort !== undefined && localAddress !== undefined && localPort !== undefined) {
+      entry.at({ local: { address: remoteAddress, port: remotePort }, remote: { address: localAddress, port: localPort } });
+    }
+    entry.counted(socket);
+    entry.opened(this.#podLabel(pod));
+  }
+
+  #podLabel(pod: string): string {
+    return `${this.#links.get(pod)?.pod.namespace ?? ''}/${pod}`;
+  }
+
   async #answer(stream: IncomingStream, pod: string, inbound: ReadonlyMap<string, Route>): Promise<void> {
     const { request } = stream;
     const local = this.#localPort(request, 'tcp', inbound);
@@ -196,6 +225,7 @@ export class Interception implements Closeable {
       return;
     }
     this.#active += 1;
+    const entry = this.#listed(request, 'tcp', local);
     try {
       const result = await answerDial(
         stream,
@@ -203,9 +233,14 @@ export class Interception implements Closeable {
         {
           dial: async (_destination, options) => {
             await this.#options.beforeDial?.(local, stream.signal);
-            return await dialLocal(local, options);
+            const socket = await dialLocal(local, options);
+            this.#dialled(entry, socket, pod);
+            return socket;
           },
         },
+      );
+      entry?.ended(
+        result.kind === 'spliced' ? whyEnded(result.result.ended) : result.kind === 'refused' ? result.message : 'the caller gave up',
       );
       if (result.kind === 'refused') {
         this.#options.notices.once(`refused ${local}`, `${flowLabel(request, pod)} was reset: 127.0.0.1:${local}: ${result.message}`);
@@ -224,9 +259,13 @@ export class Interception implements Closeable {
       association.refuse('denied', 'this laptop claims no such port');
       return;
     }
+    const entry = this.#listed(request, 'udp', local);
+    entry?.opened(this.#podLabel(pod));
+    const listed = listedIncoming(association, entry);
     const failed = await (openDatagrams === undefined
-      ? answerLocalDatagrams(association, local)
-      : answerDatagramsFrom(openDatagrams, association, local));
+      ? answerLocalDatagrams(listed, local)
+      : answerDatagramsFrom(openDatagrams, listed, local));
+    entry?.ended(failed?.message);
     if (failed !== undefined) {
       notices.once(`undelivered ${local}`, `datagrams to ${pod} could not be delivered to 127.0.0.1:${local}/udp: ${failed.message}`);
     }

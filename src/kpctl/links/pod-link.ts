@@ -1,4 +1,5 @@
 import type { ClaimTarget } from '../../claims/messages.ts';
+import { DRAINING_NOTICE } from '../../claims/notices.ts';
 import type { Cluster } from '../../cluster/types.ts';
 import type { AbortOptions } from '../../platform/abort.ts';
 import { Failure, messageOf } from '../../platform/errors.ts';
@@ -14,6 +15,7 @@ import {
 } from '../../tunnel/index.ts';
 import { Backoff } from './backoff.ts';
 import { ClaimUpkeep } from './claim-upkeep.ts';
+import { givesSignOfLife } from './sign-of-life.ts';
 import type { LinkEvent } from './link-event.ts';
 
 export type { LinkEvent } from './link-event.ts';
@@ -43,6 +45,8 @@ export interface PodLinkOptions {
   /** The same of UDP; without it, associations are refused. */
   readonly onAssociation?: (association: IncomingAssociation) => void;
   readonly onEvent: (event: LinkEvent) => void;
+  /** The pod's kpeering is about to end: it serves what it has, and takes no new tunnels. */
+  readonly onDraining?: () => void;
 }
 
 /**
@@ -61,6 +65,8 @@ export class PodLink implements Closeable {
   #joining = false;
   /** The pod is being deleted: when its kpeering says goodbye, that is the end. */
   #beingDeleted = false;
+  /** An attempt to reconnect, and the wait behind it; aborted where there is reason to try at once. */
+  #attempt = new AbortController();
 
   constructor(options: PodLinkOptions) {
     this.#options = options;
@@ -133,6 +139,21 @@ export class PodLink implements Closeable {
     }
   }
 
+  /**
+   * After this machine slept, or its network changed: a session that gives no sign of life in time is given up at once, and a reconnection that is under way
+   * begins anew. False: the session is not up, or was given up.
+   */
+  async check(milliseconds: number): Promise<boolean> {
+    const state = this.#state;
+    if (state.kind !== 'up') {
+      this.#attempt.abort(new Error('the network has changed'));
+      return false;
+    }
+    if (await givesSignOfLife(state.session, milliseconds)) return true;
+    state.session.abort(new Error(`nothing was heard from the far end for ${milliseconds / 1000} s after the network changed`));
+    return false;
+  }
+
   /** The pod is being deleted. It serves on, and so does the link, until its kpeering ends. */
   expectDeletion(): void {
     this.#beingDeleted = true;
@@ -161,7 +182,7 @@ export class PodLink implements Closeable {
   }
 
   async #dial(options: AbortOptions): Promise<Session> {
-    const { cluster, pod, hello, onIncoming, onAssociation } = this.#options;
+    const { cluster, pod, hello, onIncoming, onAssociation, onDraining } = this.#options;
     const target = { namespace: pod.namespace, pod: pod.name, port: ports.tunnel };
     const session = await connectSession(
       {
@@ -173,7 +194,10 @@ export class PodLink implements Closeable {
         incoming: onIncoming,
         ...(onAssociation !== undefined && { incomingAssociation: onAssociation }),
         request: (method) => Promise.reject(new RequestError('unknown-method', `a laptop answers no ${method}`)),
-        notified: (method, parameters) => this.#claims.notified(method, parameters),
+        notified: (method, parameters) => {
+          if (method === DRAINING_NOTICE) onDraining?.();
+          else this.#claims.notified(method, parameters);
+        },
       },
       options,
     );
@@ -196,10 +220,15 @@ export class PodLink implements Closeable {
 
   /** Undefined: closed, or the pod is gone. */
   async #reconnect(): Promise<Session | undefined> {
-    const { signal } = this.#closing;
-    const backoff = new Backoff();
+    const closing = this.#closing.signal;
+    let backoff = new Backoff();
     let told: string | undefined;
-    while (!signal.aborted) {
+    while (!closing.aborted) {
+      if (this.#attempt.signal.aborted) {
+        this.#attempt = new AbortController();
+        backoff = new Backoff();
+      }
+      const signal = AbortSignal.any([closing, this.#attempt.signal]);
       try {
         const session = await this.#dial({ signal });
         if (!this.#joining) this.#options.onEvent({ kind: 'reconnected' });

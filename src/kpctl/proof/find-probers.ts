@@ -5,7 +5,7 @@ import { deadline, type AbortOptions } from '../../platform/abort.ts';
 import { OwnedStack, type Closeable } from '../../platform/owned.ts';
 import { newSessionId, type LocalHello } from '../../tunnel/index.ts';
 import { PodLink, type LinkedPod } from '../links/pod-link.ts';
-import { findGateway } from '../run/gateway.ts';
+import { findGateway } from '../exit/gateway.ts';
 import { apiServerProber, podProber, type Prober } from './prober.ts';
 
 /** How long to look for a pod to connect from, and to connect to it. */

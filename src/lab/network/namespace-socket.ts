@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
-import koffi from 'koffi';
+import { loadKoffi } from '../../platform/libc.ts';
 
 const AF_INET = 2;
 const SOCK_STREAM = 1;
@@ -21,7 +21,7 @@ let loaded: Calls | undefined;
 
 function calls(): Calls {
   if (loaded !== undefined) return loaded;
-  const library = koffi.load(null);
+  const library = loadKoffi().load(null);
   const setns = library.func('int setns(int fd, int type)');
   const socket = library.func('int socket(int domain, int type, int protocol)');
   const connect = library.func('int connect(int fd, const uint8_t *address, uint32_t length)');
@@ -75,6 +75,6 @@ function socketInNetworkOf(pid: number): number {
 
 function check(call: string, result: number): number {
   if (result >= 0) return result;
-  const code = getSystemErrorName(-koffi.errno());
+  const code = getSystemErrorName(-loadKoffi().errno());
   throw Object.assign(new Error(`${call}: ${code}`), { code });
 }

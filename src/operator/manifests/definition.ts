@@ -3,7 +3,7 @@ import { developerFeatures, userRules, mergeRules } from './developer-rights.ts'
 import { namespace, value, when, type Conditional, type Expression, type TreeMap } from './expressions.ts';
 import { labelsOf } from './labels.ts';
 import { operatorAccess, operatorObjects, webhookConfiguration } from './operator-objects.ts';
-import { deployment } from './pods.ts';
+import { deployment, disruptionBudget } from './pods.ts';
 import { role, serviceAccount } from './rights-objects.ts';
 
 /** Bound by a cluster's administrator, with a RoleBinding in each namespace that a developer works in. */
@@ -42,6 +42,7 @@ export const groups: readonly Group[] = [
     objects: [
       serviceAccount(GATEWAY_NAME, 'gateway'),
       deployment({ component: 'gateway', name: GATEWAY_NAME, serviceAccount: false, env: [], ports: [] }),
+      disruptionBudget('gateway', GATEWAY_NAME),
     ].map((object) => when(gatewayEnabled, object)),
   },
   { name: 'operator', objects: operatorObjects },

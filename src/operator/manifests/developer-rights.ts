@@ -31,6 +31,7 @@ export const developerFeatures: readonly Feature[] = [
   },
   { name: '--transport websocket', rules: [{ apiGroups: [''], resources: ['pods/portforward'], verbs: ['get'] }] },
   { name: 'env, run -w', rules: [{ apiGroups: [''], resources: ['configmaps', 'secrets'], verbs: ['get'] }] },
+  { name: 'run --files', rules: [{ apiGroups: [''], resources: ['serviceaccounts/token'], verbs: ['create'] }] },
   {
     name: 'inject, eject, intercept --inject',
     rules: [

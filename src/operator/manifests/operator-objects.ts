@@ -4,7 +4,7 @@ import { OPERATOR_NAME, WEBHOOK_CONFIGURATION, WEBHOOK_PATH, WEBHOOK_SERVICE } f
 import { clusterRules, namespaceRules } from '../rights.ts';
 import { json, namespace, union, value, type Expression, type TreeMap } from './expressions.ts';
 import { labelsOf, selectorLabels } from './labels.ts';
-import { deployment, image } from './pods.ts';
+import { deployment, disruptionBudget, image } from './pods.ts';
 import { binding, role, serviceAccount } from './rights-objects.ts';
 
 export const operatorAccess: readonly TreeMap[] = [
@@ -41,13 +41,7 @@ export const operatorObjects: readonly TreeMap[] = [
     env: [{ name: 'KPEERING_SETTINGS', value: settings }],
     ports: [{ name: 'webhook', containerPort: ports.webhook }],
   }),
-  {
-    apiVersion: 'policy/v1',
-    kind: 'PodDisruptionBudget',
-    metadata: { name: OPERATOR_NAME, namespace, labels: labelsOf('operator') },
-    // Not minAvailable: with one replica that would keep its node from being drained.
-    spec: { maxUnavailable: 1, selector: { matchLabels: selectorLabels('operator') } },
-  },
+  disruptionBudget('operator', OPERATOR_NAME),
 ];
 
 /** As `settings.ts` says: these always, and those of the values. */

@@ -57,6 +57,17 @@ export function deployment({ component, name, serviceAccount, env, ports: contai
   };
 }
 
+/** Of its pods one at a time may be taken away: a drained node waits for the successor of each. */
+export function disruptionBudget(component: 'operator' | 'gateway', name: string): TreeMap {
+  return {
+    apiVersion: 'policy/v1',
+    kind: 'PodDisruptionBudget',
+    metadata: { name, namespace, labels: labelsOf(component) },
+    // Not minAvailable: with one replica that would keep its node from being drained.
+    spec: { maxUnavailable: 1, selector: { matchLabels: selectorLabels(component) } },
+  };
+}
+
 /** What images call `nonroot`. Not the sidecar's own group, by which rules know it: there are no rules here. */
 const nonRoot = 65_532;
 

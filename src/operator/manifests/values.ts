@@ -70,8 +70,8 @@ export const valuesSchema = z.strictObject({
     .prefault({}),
   gateway: z
     .strictObject({
-      enabled: z.boolean().default(true).describe('The exit for kpctl run without a workload'),
-      replicas: replicas(1),
+      enabled: z.boolean().default(true).describe('The exit for kpctl run and kpctl up without a workload'),
+      replicas: replicas(1).describe('Laptops spread over them, and go to another one when theirs ends'),
       resources: resources({ requests: { cpu: '50m', memory: '64Mi' } }),
       ...placement,
     })

@@ -32,6 +32,7 @@ export interface EndpointSliceObject extends KubeObject {
     | readonly {
         readonly addresses: readonly string[];
         readonly hostname?: string | null | undefined;
+        readonly targetRef?: { readonly kind?: string | null | undefined; readonly name?: string | null | undefined } | null | undefined;
         readonly conditions?: { readonly ready?: boolean | null | undefined } | undefined;
       }[]
     | null
@@ -65,6 +66,7 @@ export function endpointSliceRecord({ metadata, endpoints, ports }: EndpointSlic
     endpoints: (endpoints ?? []).map((endpoint) => ({
       addresses: endpoint.addresses,
       hostname: endpoint.hostname ?? undefined,
+      ...(endpoint.targetRef?.kind === 'Pod' && { pod: endpoint.targetRef.name ?? undefined }),
       ready: endpoint.conditions?.ready ?? true,
     })),
   };
@@ -78,6 +80,8 @@ export interface ClusterRecordsOptions {
   readonly cluster: Pick<Cluster, 'watch'>;
   /** Seen from the start in any case. */
   readonly namespace: string;
+  /** Names may be asked of the cluster's own DNS as well: then it is no failure if even that namespace may not be seen. */
+  readonly elsewhere?: boolean;
   readonly log: Logger;
 }
 
@@ -102,7 +106,7 @@ function isForbidden(error: unknown): boolean {
 /**
  * Records from watches on Services and EndpointSlices: of all namespaces if the user may list them, else of the given
  * namespace and of others when they are first asked for. Resolves when the first lists are there; rejects with the
- * Failure of the given namespace if even that cannot be read.
+ * Failure of the given namespace if even that cannot be read (with `elsewhere`: for another reason than a missing right).
  */
 export async function watchClusterRecords(options: ClusterRecordsOptions, { signal }: AbortOptions = {}): Promise<ClusterRecords> {
   const { cluster, log } = options;
@@ -115,6 +119,7 @@ export async function watchClusterRecords(options: ClusterRecordsOptions, { sign
     Promise<NamespaceKnowledge> | { readonly refused: 'forbidden' | 'unknown'; readonly until: number } | 'known'
   >();
   let closing: Promise<void> | undefined;
+  let allNamespaces = false;
 
   function follow<T extends KubeObject>(watch: Watch<T>, set: (object: T) => void, remove: (object: T) => void): void {
     watches.add(watch);
@@ -168,6 +173,24 @@ export async function watchClusterRecords(options: ClusterRecordsOptions, { sign
       ({ metadata }) => index.setNamespace(metadata.name),
       ({ metadata }) => index.deleteNamespace(metadata.name),
     );
+    allNamespaces = true;
+  }
+
+  async function seeOwn(): Promise<void> {
+    const { namespace } = options;
+    try {
+      await see({ namespace });
+      asked.set(namespace, 'known');
+    } catch (error) {
+      if (options.elsewhere !== true || !isForbidden(error)) throw error;
+      asked.set(namespace, { refused: 'forbidden', until: performance.now() + REFUSAL_MILLISECONDS.forbidden });
+    }
+    index.setNamespace(namespace);
+  }
+
+  function knows(namespace: string): 'watched' | 'absent' | 'unwatched' {
+    if (scope === 'cluster' || asked.get(namespace) === 'known') return 'watched';
+    return allNamespaces && !index.hasNamespace(namespace) ? 'absent' : 'unwatched';
   }
 
   async function seeOne(namespace: string): Promise<NamespaceKnowledge> {
@@ -208,9 +231,7 @@ export async function watchClusterRecords(options: ClusterRecordsOptions, { sign
   } catch (error) {
     if (!isForbidden(error)) throw error;
     scope = 'namespaces';
-    await see({ namespace: options.namespace });
-    index.setNamespace(options.namespace);
-    asked.set(options.namespace, 'known');
+    await seeOwn();
   }
   await seeNamespaces();
 
@@ -223,7 +244,9 @@ export async function watchClusterRecords(options: ClusterRecordsOptions, { sign
     slices: (namespace, service) => index.slices(namespace, service),
     servicesAt: (address) => index.servicesAt(address),
     slicesAt: (address) => index.slicesAt(address),
+    addresses: () => index.addresses(),
     hasNamespace: (namespace) => index.hasNamespace(namespace),
+    knows,
     ensure,
     onChange: (listener) => {
       listeners.add(listener);

@@ -3,12 +3,14 @@ export type { ClusterRecords, ClusterRecordsOptions, EndpointSliceObject, Servic
 export { RecordIndex } from './records.ts';
 export type { EndpointRecord, EndpointSliceRecord, NamespaceKnowledge, PortRecord, RecordSource, ServiceRecord } from './records.ts';
 export { createResolver } from './resolver.ts';
-export type { Resolve, ResolverOptions } from './resolver.ts';
-export { parseResolvConf, podResolvConf } from './search.ts';
+export type { AddressTranslation, Resolve, ResolverOptions } from './resolver.ts';
+export { clusterDomain, parseResolvConf, podResolvConf } from './search.ts';
 export type { PodResolvConf, ResolverConfiguration } from './search.ts';
 export { startDnsServer } from './server.ts';
 export type { DnsServer, DnsServerOptions, ListenAddress } from './server.ts';
-export { createUpstream, UpstreamError } from './upstream.ts';
+export { createTunnelUpstream } from './tunnel-upstream.ts';
+export type { TunnelUpstreamOptions } from './tunnel-upstream.ts';
+export { createUpstream, NoServerError, UpstreamError } from './upstream.ts';
 export type { Upstream, UpstreamOptions } from './upstream.ts';
 export { createZone } from './zone.ts';
 export type { Zone, ZoneAnswer, ZoneOptions } from './zone.ts';

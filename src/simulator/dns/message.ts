@@ -95,21 +95,20 @@ export type ParsedQuery =
  */
 export function parseQuery(bytes: Buffer, transport: 'udp' | 'tcp'): ParsedQuery {
   if (bytes.length < 12) return { kind: 'ignored' };
-  const header = Packet.Header.parse(new OctetReader(bytes));
-  if (header.qr === 1) return { kind: 'ignored' };
-  if (header.opcode !== 0) return { kind: 'error', reply: bareError(bytes, RCODE.NOTIMP) };
-  if (header.qdcount !== 1 || header.ancount !== 0 || header.nscount !== 0)
-    return { kind: 'error', reply: bareError(bytes, RCODE.FORMERR) };
+  const flags = bytes.readUInt16BE(2);
+  if ((flags & 0x8000) !== 0) return { kind: 'ignored' };
+  if ((flags & 0x7800) !== 0) return { kind: 'error', reply: bareError(bytes, RCODE.NOTIMP) };
+  // One question, and no records but additional ones.
+  if (bytes.readUInt16BE(4) !== 1 || bytes.readUInt32BE(6) !== 0) return { kind: 'error', reply: bareError(bytes, RCODE.FORMERR) };
   try {
     const labels = questionLabels(bytes);
     const reader = new OctetReader(bytes, 12);
     const question = Packet.Question.parse(reader);
     const questionEnd = reader.offset >> 3;
-    const edns = findOpt(bytes, questionEnd, header.arcount);
-    const flags = bytes.readUInt8(3);
+    const edns = findOpt(bytes, questionEnd, bytes.readUInt16BE(10));
     const query: Query = {
-      id: header.id,
-      recursionDesired: header.rd === 1,
+      id: bytes.readUInt16BE(0),
+      recursionDesired: (flags & 0x100) !== 0,
       checkingDisabled: (flags & 0x10) !== 0,
       question: { name: question.name, type: question.type, class: question.class },
       questionEnd,
@@ -162,14 +161,22 @@ export function encodeAnswer(query: Query, answer: Answer): Buffer {
   return message;
 }
 
-/** Reads the records of the answer section. Throws on a malformed message. */
-export function decodeAnswers(message: Buffer): { readonly rcode: number; readonly answers: readonly dns2.Packet.Resource[] } {
+/** What of a received message an answer of ours may be made of. */
+export interface ReceivedAnswer {
+  readonly rcode: number;
+  readonly authoritative: boolean;
+  readonly answers: readonly dns2.Packet.Resource[];
+  readonly authorities: readonly dns2.Packet.Resource[];
+}
+
+/** Reads an answer's records. Throws on a malformed message. */
+export function decodeAnswers(message: Buffer): ReceivedAnswer {
   const reader = new OctetReader(message);
   const header = Packet.Header.parse(reader);
   for (let index = 0; index < header.qdcount; index += 1) Packet.Question.parse(reader);
-  const answers: dns2.Packet.Resource[] = [];
-  for (let index = 0; index < header.ancount; index += 1) answers.push(Packet.Resource.parse(reader));
-  return { rcode: header.rcode, answers };
+  const records = (count: number): dns2.Packet.Resource[] => Array.from({ length: count }, () => Packet.Resource.parse(reader));
+  const answers = records(header.ancount);
+  return { rcode: header.rcode, authoritative: header.aa === 1, answers, authorities: records(header.nscount) };
 }
 
 /** A query of our own, with EDNS. */
@@ -184,6 +191,14 @@ export function encodeQuery(id: number, name: string, type: number): Buffer {
   Packet.Question.encode(new Packet.Question(name, type, CLASS_IN), writer);
   writeOpt(writer, 0, false);
   return writer.toBuffer();
+}
+
+/** A query for another name, with everything else as in `query`: flags, type, EDNS. Throws a RangeError for a name that cannot be asked for. */
+export function queryFor(name: string, { bytes, questionEnd, transport }: Query): Query {
+  const labels = name.split('.').flatMap((label) => [Buffer.of(label.length), Buffer.from(label, 'latin1')]);
+  const parsed = parseQuery(Buffer.concat([bytes.subarray(0, 12), ...labels, Buffer.of(0), bytes.subarray(questionEnd - 4)]), transport);
+  if (parsed.kind !== 'query') throw new RangeError(`"${name}" cannot be asked for`);
+  return parsed.query;
 }
 
 /** Where the question section of a message with one question ends. Throws a RangeError where there is none. */

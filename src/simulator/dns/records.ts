@@ -28,6 +28,8 @@ export interface ServiceRecord {
 export interface EndpointRecord {
   readonly addresses: readonly string[];
   readonly hostname?: string | undefined;
+  /** The pod's name, where it is one. */
+  readonly pod?: string | undefined;
   /** `conditions.ready`, where absent means true (discovery/v1). */
   readonly ready: boolean;
 }
@@ -57,7 +59,11 @@ export interface RecordSource {
   servicesAt(address: string): Iterable<ServiceRecord>;
   /** Slices that hold this address. */
   slicesAt(address: string): Iterable<EndpointSliceRecord>;
+  /** All addresses that `servicesAt` and `slicesAt` find something for. */
+  addresses(): { readonly services: Iterable<string>; readonly slices: Iterable<string> };
   hasNamespace(namespace: string): boolean;
+  /** `watched`: all of the namespace is here; `absent`: there is no such namespace; `unwatched`: what is here says nothing. */
+  knows(namespace: string): 'watched' | 'absent' | 'unwatched';
   /** Rises with every change: the zone's serial. */
   readonly generation: number;
   /**
@@ -98,8 +104,16 @@ export class RecordIndex implements RecordSource {
     return this.endpointAddresses.get(address) ?? [];
   }
 
+  addresses(): { readonly services: Iterable<string>; readonly slices: Iterable<string> } {
+    return { services: this.serviceAddresses.keys(), slices: this.endpointAddresses.keys() };
+  }
+
   hasNamespace(namespace: string): boolean {
     return this.namespaces.has(namespace) || this.population.has(namespace);
+  }
+
+  knows(): 'watched' {
+    return 'watched';
   }
 
   ensure(): NamespaceKnowledge {

@@ -39,6 +39,12 @@ export function numericOption(configuration: ResolverConfiguration, name: string
   return Number.isNaN(value) ? undefined : value;
 }
 
+/** The cluster's domain, as a pod's search domains tell it (`svc.cluster.local`); undefined: the pod does not use the cluster's DNS. */
+export function clusterDomain(search: readonly string[]): string | undefined {
+  const domain = search.find((entry) => entry.toLowerCase().startsWith('svc.'));
+  return domain?.slice('svc.'.length).toLowerCase();
+}
+
 export interface PodResolvConf {
   /** Where the resolver listens, as the client sees it. */
   readonly nameservers: readonly string[];

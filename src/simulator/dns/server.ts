@@ -54,6 +54,8 @@ export async function startDnsServer(options: DnsServerOptions): Promise<DnsServ
 
   /** Answers one message, or undefined where nothing is to be sent. */
   function answerTo(bytes: Buffer, transport: 'udp' | 'tcp'): Buffer | undefined | Promise<Buffer | undefined> {
+    const prepared = options.resolve.prepared?.(bytes, transport);
+    if (prepared !== undefined) return prepared;
     const parsed = parseQuery(bytes, transport);
     if (parsed.kind === 'ignored') return undefined;
     if (parsed.kind === 'error') return parsed.reply;

@@ -1,16 +1,18 @@
 import { randomInt } from 'node:crypto';
-import { createSocket } from 'node:dgram';
 import { readFileSync, statSync } from 'node:fs';
-import { isIPv6 } from 'node:net';
-import { dialTcp } from '../../forwarder/dial.ts';
+import { dialTcp, formatEndpoint } from '../../forwarder/dial.ts';
 import type { AbortOptions } from '../../platform/abort.ts';
 import { messageOf } from '../../platform/errors.ts';
-import { SOL_SOCKET, SO_MARK, descriptorOf, setSocketOption } from '../../platform/libc.ts';
-import { endOfQuestion, RCODE } from './message.ts';
+import type { Endpoint } from '../../tunnel/types.ts';
+import { answersQuery, withId } from './matching.ts';
+import { RCODE } from './message.ts';
+import { UdpExchange } from './udp-exchange.ts';
 import { numericOption, parseResolvConf } from './search.ts';
 import type { ResolverConfiguration } from './search.ts';
 
 export interface UpstreamOptions {
+  /** Who is asked, in the place of a resolv.conf: called for every query, so that it may change. */
+  readonly servers?: () => readonly Endpoint[];
   /**
    * Default `/etc/resolv.conf`. What it names is asked, systemd-resolved's stub at 127.0.0.53 included: this process
    * is on the machine's own side, where the stub answers, and only the stub knows the machine's per-link servers.
@@ -26,22 +28,31 @@ export interface UpstreamOptions {
   readonly mark?: number;
 }
 
-/** The machine's own resolvers, asked with the client's own octets. */
+/** Name servers, asked with the client's own octets. */
 export interface Upstream {
   /**
    * Sends a well-formed query on and resolves with the answer, whose id is the query's. Rejects with UpstreamError
-   * when there is no server, none answered in time, or too many queries are under way.
+   * when there is no server (NoServerError), none answered in time, or too many queries are under way.
    */
   query(message: Buffer, transport: 'udp' | 'tcp', options?: AbortOptions): Promise<Buffer>;
+  /** Another value from when on others are asked: then what was answered before need not hold any more. */
+  readonly revision?: string;
 }
 
 /** Nobody upstream answered. */
 export class UpstreamError extends Error {
-  override readonly name = 'UpstreamError';
+  override readonly name: string = 'UpstreamError';
+}
+
+/** There is nobody to ask. */
+export class NoServerError extends UpstreamError {
+  override readonly name = 'NoServerError';
 }
 
 /** How long a server that did not answer is asked after the others. */
 const LAME_MILLISECONDS = 30_000;
+/** Servers that are remembered. */
+const MOST_SERVERS = 16;
 
 /**
  * Asks the name servers of resolv.conf(5), which is read again when it changes (looked at once a second while there
@@ -53,8 +64,10 @@ const LAME_MILLISECONDS = 30_000;
 export function createUpstream(options: UpstreamOptions = {}): Upstream {
   const path = options.path ?? '/etc/resolv.conf';
   const port = options.port ?? 53;
+  const listed = options.servers;
   const limit = options.limit ?? 1024;
   const lameUntil = new Map<string, number>();
+  const exchanges = new Map<string, UdpExchange>();
   let configuration: ResolverConfiguration = { nameservers: [], search: [], options: [] };
   let stamp = '';
   let lookedAt = -Infinity;
@@ -75,42 +88,57 @@ export function createUpstream(options: UpstreamOptions = {}): Upstream {
     return configuration;
   }
 
-  function inOrder(servers: readonly string[]): readonly string[] {
+  function servers(): readonly Endpoint[] {
+    const all = listed?.() ?? current().nameservers.map((address) => ({ address, port }));
+    return all.filter(({ address }) => options.except?.includes(address) !== true);
+  }
+
+  function exchangeWith(server: Endpoint): UdpExchange {
+    const key = formatEndpoint(server);
+    const known = exchanges.get(key);
+    if (known !== undefined) return known;
+    // Servers change with the network; those of before are soon not asked any more.
+    if (exchanges.size >= MOST_SERVERS) exchanges.clear();
+    const exchange = new UdpExchange(server, options.mark);
+    exchanges.set(key, exchange);
+    return exchange;
+  }
+
+  function inOrder(all: readonly Endpoint[]): readonly Endpoint[] {
     const now = performance.now();
-    const isLame = (server: string): boolean => (lameUntil.get(server) ?? 0) > now;
-    return [...servers.filter((server) => !isLame(server)), ...servers.filter((server) => isLame(server))];
+    const isLame = (server: Endpoint): boolean => (lameUntil.get(formatEndpoint(server)) ?? 0) > now;
+    return [...all.filter((server) => !isLame(server)), ...all.filter((server) => isLame(server))];
   }
 
   async function query(message: Buffer, transport: 'udp' | 'tcp', { signal }: AbortOptions = {}): Promise<Buffer> {
-    const { nameservers } = current();
-    const servers = nameservers.filter((server) => options.except?.includes(server) !== true);
-    if (servers.length === 0) throw new UpstreamError(`${path} names no server that could be asked`);
+    const asked = servers();
+    if (asked.length === 0) throw new NoServerError(`${listed === undefined ? path : 'the system'} names no server that could be asked`);
     if (active >= limit) throw new UpstreamError(`${limit} queries are under way already`);
     const timeout = Math.min(30, Math.max(1, numericOption(configuration, 'timeout') ?? 5)) * 1000;
     const rounds = Math.min(2, Math.max(1, numericOption(configuration, 'attempts') ?? 2));
     active += 1;
     try {
-      return await askInTurn(inOrder(servers), rounds, Math.floor(timeout / servers.length));
+      return await askInTurn(inOrder(asked), rounds, Math.floor(timeout / asked.length));
     } finally {
       active -= 1;
     }
 
-    async function askInTurn(order: readonly string[], rounds: number, patience: number): Promise<Buffer> {
+    async function askInTurn(order: readonly Endpoint[], rounds: number, patience: number): Promise<Buffer> {
       let unwilling: Buffer | undefined;
       let failure = '';
       for (let round = 0; round < rounds && unwilling === undefined; round += 1) {
         for (const server of order) {
           signal?.throwIfAborted();
           try {
-            const ask = transport === 'udp' ? askByUdp : askByTcp;
-            const answer = await ask({ server, port, patience, mark: options.mark, signal }, message);
-            lameUntil.delete(server);
+            const asking = { ...server, patience, mark: options.mark, signal };
+            const answer = transport === 'udp' ? await askByUdp(exchangeWith(server), asking, message) : await askByTcp(asking, message);
+            lameUntil.delete(formatEndpoint(server));
             if (!isUnwilling(answer)) return answer;
             unwilling = answer;
           } catch (error) {
             signal?.throwIfAborted();
-            failure = `${server}: ${messageOf(error)}`;
-            lameUntil.set(server, performance.now() + LAME_MILLISECONDS);
+            failure = `${formatEndpoint(server)}: ${messageOf(error)}`;
+            lameUntil.set(formatEndpoint(server), performance.now() + LAME_MILLISECONDS);
           }
         }
       }
@@ -119,28 +147,17 @@ export function createUpstream(options: UpstreamOptions = {}): Upstream {
     }
   }
 
-  return { query };
+  return {
+    query,
+    get revision() {
+      return servers().map(formatEndpoint).join(' ');
+    },
+  };
 }
 
 function isUnwilling(answer: Buffer): boolean {
   const rcode = answer.readUInt8(3) & 15;
   return rcode === RCODE.SERVFAIL || rcode === RCODE.NOTIMP || rcode === RCODE.REFUSED;
-}
-
-/** The query with an id that nobody else knows (RFC 5452 section 9.2). */
-function withFreshId(message: Buffer): Buffer {
-  const copy = Buffer.from(message);
-  copy.writeUInt16BE(randomInt(0x1_0000), 0);
-  return copy;
-}
-
-/** Whether a message answers a query: id, QR, and the question but for its case. */
-function answers(answer: Buffer, query: Buffer): boolean {
-  if (answer.length < 12 || answer.readUInt16BE(0) !== query.readUInt16BE(0) || (answer.readUInt8(2) & 0x80) === 0) return false;
-  const end = endOfQuestion(query);
-  // Some servers leave the question out of an error.
-  if (answer.readUInt16BE(4) === 0) return (answer.readUInt8(3) & 15) !== 0;
-  return answer.length >= end && answer.toString('latin1', 12, end).toLowerCase() === query.toString('latin1', 12, end).toLowerCase();
 }
 
 /** Calls back once, after a time or when the signal aborts; returns what takes both back. */
@@ -155,7 +172,7 @@ function expire(milliseconds: number, signal: AbortSignal | undefined, callback:
 
 /** Whom to ask, and how. */
 interface Asking {
-  readonly server: string;
+  readonly address: string;
   readonly port: number;
   /** Milliseconds. */
   readonly patience: number;
@@ -163,49 +180,29 @@ interface Asking {
   readonly signal: AbortSignal | undefined;
 }
 
-/** One query from a socket of its own: a fresh source port (RFC 5452), and ICMP errors reach us. */
-function askByUdp({ server, port, patience, mark, signal }: Asking, message: Buffer): Promise<Buffer> {
-  const query = withFreshId(message);
+/** One query, sent once more in the middle of the wait. */
+async function askByUdp(exchange: UdpExchange, { patience, signal }: Asking, message: Buffer): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
-  const socket = createSocket(isIPv6(server) ? 'udp6' : 'udp4');
-  const send = (): void => {
-    socket.send(query, (error) => {
-      if (error !== null) reject(error);
-    });
-  };
-  const again = setTimeout(send, patience / 2);
-  const release = expire(patience, signal, () => reject(new UpstreamError('no answer in time')));
-  socket.on('error', reject);
-  socket.on('message', (answer) => {
-    if (!answers(answer, query)) return;
-    message.copy(answer, 0, 0, 2);
-    resolve(answer);
-  });
-  socket.once('connect', () => {
-    try {
-      const fd = mark === undefined ? undefined : descriptorOf(socket);
-      if (fd !== undefined && mark !== undefined) setSocketOption(fd, SOL_SOCKET, SO_MARK, mark);
-      send();
-    } catch (error) {
-      reject(error);
-    }
-  });
-  // Without a callback, which would be given the error of a server to which there is no route: so it is an `error` event.
-  socket.connect(port, server);
-  return promise.finally(() => {
-    clearTimeout(again);
+  const { again, release } = exchange.ask(message, resolve, reject);
+  const halfway = setTimeout(again, patience / 2);
+  const unexpire = expire(patience, signal, () => reject(new UpstreamError('no answer in time')));
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(halfway);
+    unexpire();
     release();
-    socket.close();
-  });
+  }
 }
 
 /** One query over a connection of its own (RFC 7766 framing). */
-async function askByTcp({ server, port, patience, mark, signal }: Asking, message: Buffer): Promise<Buffer> {
-  const query = withFreshId(message);
+async function askByTcp({ address, port, patience, mark, signal }: Asking, message: Buffer): Promise<Buffer> {
+  // An id that nobody else knows (RFC 5452 section 9.2).
+  const query = withId(message, randomInt(0x1_0000));
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const began = performance.now();
   const socket = await dialTcp(
-    { address: server, port },
+    { address, port },
     { timeoutMilliseconds: patience, ...(mark === undefined ? {} : { mark }), ...(signal === undefined ? {} : { signal }) },
   );
   const release = expire(patience - (performance.now() - began), signal, () => reject(new UpstreamError('no answer in time')));
@@ -218,7 +215,7 @@ async function askByTcp({ server, port, patience, mark, signal }: Asking, messag
     received = Buffer.concat([received, chunk]);
     if (received.length < 2 || received.length < 2 + received.readUInt16BE(0)) return;
     const answer = received.subarray(2, 2 + received.readUInt16BE(0));
-    if (!answers(answer, query)) return reject(new UpstreamError('an answer to something else'));
+    if (!answersQuery(answer, query)) return reject(new UpstreamError('an answer to something else'));
     message.copy(answer, 0, 0, 2);
     resolve(answer);
   });

@@ -3,6 +3,7 @@ import { CLASS_IN, RCODE, TYPE } from './message.ts';
 import type { Answer, ResourceRecord } from './message.ts';
 import { canonicalAddress, isHeadless, serviceAddresses } from './records.ts';
 import type { EndpointRecord, EndpointSliceRecord, PortRecord, RecordSource, ServiceRecord } from './records.ts';
+import { reversedAddress } from './reverse-names.ts';
 
 /** Seconds; CoreDNS' default for the kubernetes plugin, and the specification's recommendation. */
 export const TTL = 5;
@@ -33,8 +34,8 @@ export interface Zone {
   namespaceOf(name: string): string | undefined;
   /** The answer to a question of class IN for a name of this zone. */
   answer(name: string, type: number): ZoneAnswer;
-  /** The answer for a name below in-addr.arpa or ip6.arpa, or undefined if the cluster does not know the address. */
-  reverse(name: string, type: number): ZoneAnswer | undefined;
+  /** The answer for a name below in-addr.arpa or ip6.arpa, or undefined if the cluster does not know the address: the name's, or the one given. */
+  reverse(name: string, type: number, address?: string): ZoneAnswer | undefined;
 }
 
 /** One thing that a name stands for: an address with one of its ports. `owner` is the name that SRV points at. */
@@ -90,7 +91,14 @@ export function createZone(options: ZoneOptions): Zone {
     return lower === domain ? [] : lower.slice(0, -suffix.length).split('.');
   }
 
+  /** RFC 8482 section 4.1: to ANY, one of the record sets that there are. */
   function answer(name: string, type: number): ZoneAnswer {
+    if (type !== TYPE.ANY) return answerOfType(name, type);
+    const sets = [TYPE.CNAME, TYPE.A, TYPE.AAAA, TYPE.SOA, TYPE.TXT].map((one) => answerOfType(name, one));
+    return sets.find(({ answers }) => answers.length > 0) ?? answerOfType(name, type);
+  }
+
+  function answerOfType(name: string, type: number): ZoneAnswer {
     const labels = labelsOf(name);
     const kind = labels.at(-1);
     if (kind === undefined) return apex(name, type);
@@ -202,15 +210,14 @@ export function createZone(options: ZoneOptions): Zone {
     return answers.length === 0 ? noData() : found([...chain, ...answers]);
   }
 
-  function reverse(name: string, type: number): ZoneAnswer | undefined {
-    const address = reversedAddress(name.toLowerCase());
+  function reverse(name: string, type: number, address: string | undefined = reversedAddress(name.toLowerCase())): ZoneAnswer | undefined {
     if (address === undefined) return undefined;
     const names = new Set<string>();
     for (const service of records.servicesAt(address)) names.add(`${service.name}.${service.namespace}.svc.${domain}`);
     if (names.size === 0) for (const endpoint of endpointsAt(records, address)) names.add(`${endpoint}.svc.${domain}`);
     if (names.size === 0) return undefined;
     // Without a SOA: the reverse zone's is not ours to say.
-    if (type !== TYPE.PTR) return { ...noData(), authorities: [] };
+    if (type !== TYPE.PTR && type !== TYPE.ANY) return { ...noData(), authorities: [] };
     return found([...names].map((target) => ({ name, type: TYPE.PTR, class: CLASS_IN, ttl: TTL, domain: target })));
   }
 
@@ -279,17 +286,4 @@ function addressRecord(name: string, address: string): ResourceRecord {
 function addressRecords(name: string, targets: readonly Target[], type: number): ResourceRecord[] {
   const addresses = new Set(targets.map(({ address }) => address));
   return ofType([...addresses], type).map((address) => addressRecord(name, address));
-}
-
-/** The address of a full in-addr.arpa or ip6.arpa name (RFC 1035 section 3.5, RFC 3596 section 2.5). */
-export function reversedAddress(name: string): string | undefined {
-  if (name.endsWith('.in-addr.arpa')) {
-    const address = name.slice(0, -'.in-addr.arpa'.length).split('.').toReversed().join('.');
-    return isIPv4(address) ? address : undefined;
-  }
-  if (!name.endsWith('.ip6.arpa')) return undefined;
-  const nibbles = name.slice(0, -'.ip6.arpa'.length).split('.');
-  if (nibbles.length !== 32 || !nibbles.every((nibble) => /^[0-9a-f]$/.test(nibble))) return undefined;
-  const digits = nibbles.toReversed().join('');
-  return canonicalAddress(digits.replaceAll(/.{4}(?=.)/g, '$&:'));
 }

@@ -7,14 +7,14 @@ import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import type { AbortOptions } from '../../platform/abort.ts';
-import type { Failure } from '../../platform/errors.ts';
+import { ExitCode, Failure } from '../../platform/errors.ts';
 import { descriptorOf } from '../../platform/libc.ts';
 import type { Logger } from '../../platform/log.ts';
 import { Capability } from '../../platform/namespaces.ts';
 import { requireProgram } from '../../platform/programs.ts';
 import { setUpFailure } from './failures.ts';
 import { endProcessesIn, networkOf } from './inside/survivors.ts';
-import type { FromInside, SetUpStep, ToInside } from './messages.ts';
+import type { FromInside, MountedVolume, SetUpStep, ToInside, VolumeMountRequest, WrittenFile } from './messages.ts';
 
 /** The network's listening sockets, in this process's hands. */
 export interface Listeners {
@@ -31,6 +31,13 @@ export interface InsideHandlers {
   readonly onLost: (reason: string) => void;
 }
 
+/** Volumes of a pod, and where; see `messages.ts`. */
+export interface VolumesToMount {
+  readonly volumes: readonly MountedVolume[];
+  readonly mounts: readonly VolumeMountRequest[];
+  readonly keepVisible: readonly string[];
+}
+
 /** How long the helper has for what still runs inside (2 s between SIGTERM and SIGKILL), in milliseconds. */
 const closeDeadline = 6000;
 
@@ -41,7 +48,7 @@ export class InsideProcess {
   readonly #userNamespace: boolean;
   readonly #exited: Promise<unknown>;
   readonly #listeners = new Map<string, Server | DatagramSocket>();
-  readonly #answers = new Map<number, (message: FromInside, handle: unknown) => void>();
+  readonly #answers = new Map<number, (message: FromInside | undefined, handle: unknown) => void>();
   #settleSetUp: ((failure?: Failure) => void) | undefined;
   #network: string | undefined;
   #stderr = '';
@@ -73,7 +80,7 @@ export class InsideProcess {
     this.#child.stderr?.on('error', () => undefined);
   }
 
-  /** The pipe of COMMAND's datagrams, in frames as `datagram-frames.ts` says; undefined when the helper could not be started. */
+  /** The pipe of COMMAND's datagrams, in frames as `datagrams/frames.ts` says; undefined when the helper could not be started. */
   get datagrams(): Socket | undefined {
     const pipe = this.#child.stdio.at(5);
     return pipe instanceof Socket ? pipe : undefined;
@@ -85,7 +92,7 @@ export class InsideProcess {
   }
 
   /** Sets the network up. Rejects with a Failure that says which part is not possible on this machine. */
-  async setUp(request: { ipv6: boolean; resolvConf: string }, { signal }: AbortOptions = {}): Promise<Listeners> {
+  async setUp(request: { ipv6: boolean }, { signal }: AbortOptions = {}): Promise<Listeners> {
     signal?.throwIfAborted();
     const programs = { ip: requireProgram('ip', 'iproute2'), nft: requireProgram('nft', 'nftables') };
     const finished = new Promise<void>((resolve, reject) => {
@@ -132,10 +139,27 @@ export class InsideProcess {
     throw Object.assign(new Error(`a UDP socket inside: ${code}`), { code });
   }
 
-  /** nft's text of the sets of refused destinations; '' when it cannot be read. */
-  async listRefused(): Promise<string> {
-    const { message } = await this.#ask((id) => ({ type: 'list-refused', id }));
-    return message?.type === 'refused' ? message.text : '';
+  /** Gives COMMAND its /etc/resolv.conf. Rejects with a Failure. */
+  async setNames(resolvConf: string): Promise<void> {
+    const { message } = await this.#ask((id) => ({ type: 'set-names', id, resolvConf }));
+    const problem = message?.type === 'names-set' ? message.problem : 'the helper in the private network has ended';
+    if (problem !== undefined) throw setUpFailure({ step: 'files', message: problem, userNamespace: this.#userNamespace });
+  }
+
+  /** Mounts the volumes, before COMMAND starts; answers what could not be mounted. Rejects with the Failure VOLUMES_NOT_MOUNTED. */
+  async mountVolumes(request: VolumesToMount): Promise<readonly string[]> {
+    const { message } = await this.#ask((id) => ({ type: 'mount-volumes', id, ...request }));
+    if (message?.type === 'volumes-mounted') return message.problems;
+    throw new Failure('VOLUMES_NOT_MOUNTED', "the pod's volumes cannot be mounted for the command", {
+      likely: message?.type === 'volumes-failed' ? message.message : 'the helper in its private network has ended',
+      remedy: 'run it without --files',
+      exitCode: ExitCode.kpctlFailed,
+    });
+  }
+
+  /** Replaces the files of a mounted volume. */
+  updateVolume(name: string, files: readonly WrittenFile[]): void {
+    this.send({ type: 'update-volume', name, files });
   }
 
   /** Ends what runs inside (SIGTERM, 2 s later SIGKILL), then the helper. Afterwards the namespaces are gone. */
@@ -159,7 +183,7 @@ export class InsideProcess {
     if (this.#ended) return Promise.resolve({});
     return new Promise((resolve) => {
       const id = this.#nextId++;
-      this.#answers.set(id, (message, handle) => resolve({ message, handle }));
+      this.#answers.set(id, (message, handle) => resolve(message === undefined ? {} : { message, handle }));
       this.send(request(id));
     });
   }
@@ -176,10 +200,12 @@ export class InsideProcess {
       case 'set-up-failed':
         this.#failSetUp(message.step, message.message);
         break;
+      case 'names-set':
+      case 'volumes-mounted':
+      case 'volumes-failed':
       case 'connected':
       case 'datagrams':
-      case 'not-connected':
-      case 'refused': {
+      case 'not-connected': {
         const answer = this.#answers.get(message.id);
         this.#answers.delete(message.id);
         answer?.(message, handle);
@@ -222,7 +248,7 @@ export class InsideProcess {
         this.#handlers.log.warn({ stderr: this.#stderr }, 'the helper in the private network');
       }
       this.#failSetUp('namespaces', this.#stderr === '' ? reason : this.#stderr.replace(/^unshare: /, ''));
-      for (const answer of this.#answers.values()) answer({ type: 'refused', id: -1, text: '' }, undefined);
+      for (const answer of this.#answers.values()) answer(undefined, undefined);
       this.#answers.clear();
       this.#handlers.onLost(reason);
     };
@@ -240,10 +266,12 @@ const fromInsideSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('started'), pid: z.int() }),
   z.object({ type: z.literal('not-started'), code: z.string(), message: z.string() }),
   z.object({ type: z.literal('exited'), code: z.int().nullable(), signal: signalName.nullable() }),
+  z.object({ type: z.literal('names-set'), id, problem: z.string().optional() }),
+  z.object({ type: z.literal('volumes-mounted'), id, problems: z.array(z.string()) }),
+  z.object({ type: z.literal('volumes-failed'), id, message: z.string() }),
   z.object({ type: z.literal('connected'), id }),
   z.object({ type: z.literal('datagrams'), id }),
   z.object({ type: z.literal('not-connected'), id, code: z.string() }),
-  z.object({ type: z.literal('refused'), id, text: z.string() }),
 ]);
 
 /** Whether this process may make network and mount namespaces without a user namespace (capabilities(7)). */

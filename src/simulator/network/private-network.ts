@@ -1,5 +1,4 @@
 import type { Socket as DatagramSocket } from 'node:dgram';
-import { readFileSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import type { FlowHandler } from '../../interceptor/types.ts';
 import type { AbortOptions } from '../../platform/abort.ts';
@@ -7,21 +6,26 @@ import { ExitCode, Failure } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
 import type { Closeable } from '../../platform/owned.ts';
 import type { Endpoint } from '../../tunnel/types.ts';
-import { CapturedDatagrams, type AssociationHandler, type CapturedCounters } from './captured-datagrams.ts';
+import { CapturedDatagrams, type AssociationHandler, type CapturedCounters } from '../datagrams/captured.ts';
+import { capturePort } from './addresses.ts';
 import { ForwardedPorts, type UnavailablePort } from './forwarded-ports.ts';
-import { InsideProcess, type InsideHandlers, type Listeners } from './inside-process.ts';
+import { InsideProcess, type InsideHandlers, type Listeners, type VolumesToMount } from './inside-process.ts';
+import { hasIpv6DefaultRoute } from './ipv6-route.ts';
 import { ListeningPortsWatch } from './listening-ports.ts';
-import { RefusedDatagrams } from './refused-datagrams.ts';
-import { notStartedFailure, type CommandExit, type CommandLine } from './running-command.ts';
+import type { WrittenFile } from './messages.ts';
+import { namesRefused } from './names-refused.ts';
+import { notStartedFailure, type CommandExit } from './running-command.ts';
 
-export interface PrivateNetworkOptions {
+/** What is to be run. */
+export interface CommandOptions {
   /** COMMAND and its arguments; found as execvp(3) does, by PATH of `environment`. */
   readonly command: readonly string[];
   readonly environment: NodeJS.ProcessEnv;
   /** Default: this process's. */
   readonly cwd?: string;
-  /** Text of COMMAND's /etc/resolv.conf; its nameserver is `privateNetworkAddresses.dns`. */
-  readonly resolvConf: string;
+}
+
+export interface PrivateNetworkOptions {
   /**
    * Called for every TCP connection that does not end inside. A destination in 127.0.0.0/8 means the laptop's own
    * loopback. COMMAND's `connect` has succeeded already: a failed dial is told by a reset.
@@ -53,8 +57,19 @@ export interface PrivateNetwork extends Closeable {
   /** Bound to `privateNetworkAddresses.dns`, port 53; also gets what COMMAND sends to port 53 of any other IPv4 address. */
   readonly dnsUdp: DatagramSocket;
   readonly dnsTcp: Server;
+  /** A process in the network, whose /proc/PID/net is COMMAND's. */
+  readonly insidePid: number;
+  /** Sets the text of COMMAND's /etc/resolv.conf, whose nameserver is `privateNetworkAddresses.dns`; before the rest, once. Rejects with a Failure. */
+  setNames(resolvConf: string): Promise<void>;
+  /**
+   * Puts volumes at their paths, in COMMAND's mount namespace only; before `start`, once. Answers what could not be mounted, a sentence each. Rejects
+   * with the Failure VOLUMES_NOT_MOUNTED.
+   */
+  mountVolumes(volumes: VolumesToMount): Promise<readonly string[]>;
+  /** Replaces a mounted volume's files, all at once. What a subPath has mounted stays as it is. */
+  updateVolume(name: string, files: readonly WrittenFile[]): void;
   /** Starts COMMAND. Rejects with a Failure: exit code 127 (not found), 126 (not executable), 125 (anything else). Once. */
-  start(): Promise<RunningCommand>;
+  start(command: CommandOptions): Promise<RunningCommand>;
   /** A connection to a port on which something inside listens, with nothing read yet. Rejects with an error that has a `code`. */
   connect(port: number): Promise<Socket>;
   /** A UDP socket inside, bound and not connected: for what listens there on UDP. Rejects with an error that has a `code`. */
@@ -78,7 +93,7 @@ export interface RunningCommand {
   signal(name: NodeJS.Signals): void;
 }
 
-/** How often the network is looked at, in milliseconds: a new port is reachable, and a refusal told, within that. */
+/** How often the network is looked at, in milliseconds: a new port is reachable within that. */
 const checkInterval = 200;
 
 /**
@@ -90,15 +105,19 @@ export async function startPrivateNetwork(options: PrivateNetworkOptions, { sign
   // Whoever starts COMMAND sees these; without COMMAND nobody does.
   events.started.promise.catch(() => undefined);
   events.exited.promise.catch(() => undefined);
-  const line = { command: options.command, environment: options.environment, directory: options.cwd ?? process.cwd() };
-  const inside = new InsideProcess(options.stdio ?? [0, 1, 2], handlersFor(line, events, options.log));
+  const inside = new InsideProcess(options.stdio ?? [0, 1, 2], handlersFor(events, options.log));
   try {
     const ipv6 = options.ipv6 ?? hasIpv6DefaultRoute();
-    const listeners = await inside.setUp({ ipv6, resolvConf: options.resolvConf }, { ...(signal !== undefined && { signal }) });
+    const listeners = await inside.setUp({ ipv6 }, { ...(signal !== undefined && { signal }) });
     const pipe = inside.datagrams;
     if (pipe === undefined) throw new Error('the pipe of datagrams is missing');
-    const datagrams = new CapturedDatagrams({ pipe, pid: inside.pid, onAssociation: options.onAssociation });
-    return new Network(options, { line, inside, listeners, datagrams, events });
+    const datagrams = new CapturedDatagrams({
+      pipe,
+      pid: inside.pid,
+      ports: [capturePort],
+      onAssociation: namesRefused(options.onAssociation, options.onDatagramRefused),
+    });
+    return new Network(options, { inside, listeners, datagrams, events });
   } catch (error) {
     await inside.close();
     throw error;
@@ -110,7 +129,7 @@ interface NetworkEvents {
   readonly exited: PromiseWithResolvers<CommandExit>;
 }
 
-function handlersFor(line: CommandLine, { started, exited }: NetworkEvents, log: Logger): InsideHandlers {
+function handlersFor({ started, exited }: NetworkEvents, log: Logger): InsideHandlers {
   return {
     log,
     onMessage: (message) => {
@@ -119,7 +138,7 @@ function handlersFor(line: CommandLine, { started, exited }: NetworkEvents, log:
           started.resolve(message.pid);
           break;
         case 'not-started':
-          started.reject(notStartedFailure(line, message.code));
+          started.reject(new NotStarted(message.code));
           break;
         case 'exited':
           exited.resolve(message.signal === null ? { code: message.code ?? 0 } : { signal: message.signal });
@@ -137,9 +156,18 @@ function handlersFor(line: CommandLine, { started, exited }: NetworkEvents, log:
   };
 }
 
+/** `code` is Node's name of the error. */
+class NotStarted extends Error {
+  readonly code: string;
+
+  constructor(code: string) {
+    super(code);
+    this.code = code;
+  }
+}
+
 /** What a network is made of, each ready. */
 interface NetworkParts {
-  readonly line: CommandLine;
   readonly inside: InsideProcess;
   readonly listeners: Listeners;
   readonly datagrams: CapturedDatagrams;
@@ -149,21 +177,18 @@ interface NetworkParts {
 class Network implements PrivateNetwork {
   readonly dnsUdp: DatagramSocket;
   readonly dnsTcp: Server;
-  readonly #line: CommandLine;
   readonly #inside: InsideProcess;
   readonly #datagrams: CapturedDatagrams;
   readonly #events: NetworkEvents;
   readonly #log: Logger;
   readonly #forwarded: ForwardedPorts;
   readonly #ports: ListeningPortsWatch;
-  readonly #refused: RefusedDatagrams;
   #timer: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(options: PrivateNetworkOptions, { line, inside, listeners, datagrams, events }: NetworkParts) {
+  constructor(options: PrivateNetworkOptions, { inside, listeners, datagrams, events }: NetworkParts) {
     this.dnsUdp = listeners.dnsUdp;
     this.dnsTcp = listeners.dnsTcp;
-    this.#line = line;
     this.#inside = inside;
     this.#datagrams = datagrams;
     this.#events = events;
@@ -175,18 +200,15 @@ class Network implements PrivateNetwork {
       onChange: (ports) => options.onPortsChanged?.(ports),
     });
     this.#ports = new ListeningPortsWatch(inside.pid, (ports) => void this.#forwarded.update(ports));
-    this.#refused = new RefusedDatagrams({
-      pid: inside.pid,
-      list: () => inside.listRefused(),
-      onRefused: (destination) => options.onDatagramRefused(destination),
-    });
   }
 
-  async start(): Promise<RunningCommand> {
-    const environment: Record<string, string> = {};
-    for (const [name, value] of Object.entries(this.#line.environment)) if (value !== undefined) environment[name] = value;
-    this.#inside.send({ type: 'start', command: this.#line.command, environment, directory: this.#line.directory });
-    const pid = await this.#events.started.promise;
+  async start({ command, environment, cwd = process.cwd() }: CommandOptions): Promise<RunningCommand> {
+    const variables: Record<string, string> = {};
+    for (const [name, value] of Object.entries(environment)) if (value !== undefined) variables[name] = value;
+    this.#inside.send({ type: 'start', command, environment: variables, directory: cwd });
+    const pid = await this.#events.started.promise.catch((error: unknown) => {
+      throw error instanceof NotStarted ? notStartedFailure({ command, environment, directory: cwd }, error.code) : error;
+    });
     this.#timer = setInterval(() => void this.#check(), checkInterval);
     const forwarded = this.#forwarded;
     const exited = this.#exit();
@@ -200,6 +222,22 @@ class Network implements PrivateNetwork {
       },
       signal: (name) => this.#inside.send({ type: 'signal', name }),
     };
+  }
+
+  setNames(resolvConf: string): Promise<void> {
+    return this.#inside.setNames(resolvConf);
+  }
+
+  mountVolumes(volumes: VolumesToMount): Promise<readonly string[]> {
+    return this.#inside.mountVolumes(volumes);
+  }
+
+  updateVolume(name: string, files: readonly WrittenFile[]): void {
+    this.#inside.updateVolume(name, files);
+  }
+
+  get insidePid(): number {
+    return this.#inside.pid;
   }
 
   get datagrams(): CapturedCounters {
@@ -230,7 +268,6 @@ class Network implements PrivateNetwork {
     await this.#inside.close();
   }
 
-  /** What the last datagrams were refused is told before the end is. */
   async #exit(): Promise<CommandExit> {
     try {
       return await this.#events.exited.promise;
@@ -239,12 +276,11 @@ class Network implements PrivateNetwork {
       throw error;
     } finally {
       clearInterval(this.#timer);
-      await this.#refused.check();
     }
   }
 
   async #check(): Promise<void> {
-    await Promise.all([this.#ports.check(), this.#refused.check()]);
+    await this.#ports.check();
   }
 
   #flow(socket: Socket, onFlow: FlowHandler): void {
@@ -263,23 +299,5 @@ class Network implements PrivateNetwork {
     }
     this.#log.debug({ destination }, 'flow');
     onFlow({ socket, source: { address: remoteAddress, port: remotePort }, destination });
-  }
-}
-
-/** Whether this machine has a default route for IPv6 (`/proc/net/ipv6_route`: destination, prefix length, …, flags, device). */
-export function hasIpv6DefaultRoute(routes: string = readRoutes()): boolean {
-  const rejecting = 0x0200;
-  return routes.split('\n').some((line) => {
-    const fields = line.trim().split(/\s+/);
-    const isDefault = fields[0] === '0'.repeat(32) && fields[1] === '00';
-    return isDefault && fields[9] !== 'lo' && (Number.parseInt(fields[8] ?? '0', 16) & rejecting) === 0;
-  });
-}
-
-function readRoutes(): string {
-  try {
-    return readFileSync('/proc/net/ipv6_route', 'utf8');
-  } catch {
-    return '';
   }
 }

@@ -1,4 +1,5 @@
-import { capturePort, packetMark, privateNetworkAddresses as addresses } from './addresses.ts';
+import { packetMark } from '../datagrams/addresses.ts';
+import { capturePort, privateNetworkAddresses as addresses } from './addresses.ts';
 
 export interface RuleOptions {
   /** Whether IPv6 destinations are captured; if not, IPv6 has no route and fails at once. */
@@ -35,18 +36,16 @@ export function interfaceBatch({ ipv6 }: RuleOptions): string {
  * The ruleset for `nft -f -` (nft(8)). TCP and UDP go to the transparent listeners with their destination intact (kernel:
  * Documentation/networking/tproxy.rst), unless they are for an address of loopback on which somebody inside listens. Answers to datagrams are
  * packets of our own, known by their mark. Names are the exception: datagrams to port 53 are translated to the resolver's own socket, and only they are
- * tracked; the resolver has no IPv6 address, and a question to one is answered by port-unreachable, its destination remembered in a set.
+ * tracked.
  */
 export function captureRules({ ipv6 }: RuleOptions): string {
   const capture6 = ipv6
     ? `
     meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [${addresses.capture6}]:${capturePort} accept
-    meta nfproto ipv6 udp dport 53 add @refused6 { ip6 daddr . udp dport } reject with icmpv6 port-unreachable
     meta nfproto ipv6 meta l4proto udp tproxy ip6 to [${addresses.capture6}]:${capturePort} accept
     icmpv6 type echo-request reject with icmpv6 admin-prohibited`
     : '';
   return `table inet ${tableName} {
-  set refused6 { type ipv6_addr . inet_service; flags dynamic; size 4096; }
   chain capture {
     type filter hook prerouting priority mangle; policy accept;
     iifname != "lo" return

@@ -368,3 +368,25 @@ test('whoAmI is the API server name of the user, and undefined where it cannot b
   known = false;
   t.is(await cluster.whoAmI(), undefined);
 });
+
+test('a request that is given up while its connection is being made fails at once', async (t) => {
+  // Takes connections, and says nothing: no TLS.
+  const connected = Promise.withResolvers<void>();
+  const silent = createServer((socket) => {
+    t.teardown(() => socket.destroy());
+    connected.resolve();
+  });
+  t.teardown(() => silent.close());
+  silent.listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const address = silent.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const cluster = await clusterOf(t, { server: `https://127.0.0.1:${port}`, ...ca }, {});
+  const giveUp = new AbortController();
+  const listing = cluster.list(configMaps, { signal: giveUp.signal });
+  await connected.promise;
+  const began = performance.now();
+  giveUp.abort(new Error('given up'));
+  await t.throwsAsync(listing, { message: 'given up' });
+  t.true(performance.now() - began < 2_000, 'a connection may take 10 s to fail');
+});

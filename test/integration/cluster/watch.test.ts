@@ -155,3 +155,22 @@ test('a first list that is refused rejects synced, and ends the watch', async (t
   t.is(Reflect.get(error, 'code'), 'API_FORBIDDEN');
   await watch.close();
 });
+
+test('a refreshed watch gives up its connection, and asks at once on another, from the last version; a wait ends as well', async (t) => {
+  const { state, watch, log, nextWatch } = await start(t, { firstBackoffMilliseconds: 60_000, lastBackoffMilliseconds: 60_000 });
+  const first = await nextWatch();
+  first.send({ type: 'MODIFIED', object: configMap('a', 5) });
+  await changed(watch, () => log.length === 2);
+  const ended = new Promise((resolve) => first.response.once('close', resolve));
+  watch.refresh();
+  await ended;
+  t.is((await nextWatch()).query.get('resourceVersion'), '5');
+  t.is(state.lists, 1);
+  state.failWatches = 1;
+  watch.refresh();
+  // It fails, and would now wait for half a minute at least.
+  while (state.failWatches > 0) await turn();
+  while ((watch.refresh(), state.failWatches === 0)) await turn();
+  await nextWatch();
+  t.is(state.lists, 1);
+});

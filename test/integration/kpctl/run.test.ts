@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { labAddresses } from '../../../src/lab/index.ts';
@@ -11,6 +12,11 @@ import { assertRefused, eventually, messages, portOf, Stage } from './stage.ts';
 const node = process.execPath;
 
 const configured = `
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: greeting }
+data: { GREETING: first }
+---
 apiVersion: v1
 kind: ConfigMap
 metadata: { name: settings }
@@ -28,6 +34,12 @@ const environment = `env: [
   { name: TEXT, value: "$(GREETING) and $(PASSWORD), not $$(GREETING)" },
   { name: HOME, value: /nowhere },
   { name: PATH, value: /nowhere } ], envFrom: [{ configMapRef: { name: settings } }]`;
+const mounts = `volumeMounts: [
+  { name: config, mountPath: /kp-files/config }, { name: secret, mountPath: /kp-files/secret, subPath: password },
+  { name: absent, mountPath: /kp-files/absent }, { name: data, mountPath: /data } ]`;
+const volumes = `[
+  { name: config, configMap: { name: greeting } }, { name: secret, secret: { secretName: passwords } },
+  { name: absent, configMap: { name: absent } }, { name: data, persistentVolumeClaim: { claimName: data } } ]`;
 const idle = 'image: "lab/sh:dev", args: ["exec /bin/sleep 100000"]';
 
 const test = await labSuite(import.meta.filename, async () =>
@@ -36,7 +48,8 @@ const test = await labSuite(import.meta.filename, async () =>
       deployment({ name: 'web', replicas: 2 }) +
       service('web') +
       service('web-headless', 'clusterIP: None,', 'web') +
-      deployment({ name: 'configured', container: `${idle}, ${environment}` }),
+      deployment({ name: 'configured', container: `${idle}, ${environment}` }) +
+      deployment({ name: 'filed', container: `${idle}, ${mounts}`, pod: `volumes: ${volumes.replaceAll('\n', ' ')}` }),
   ),
 );
 
@@ -87,7 +100,8 @@ test('signals that kpctl gets are passed on: COMMAND decides', async (stage) => 
 test('all forms of a Service name, of a headless one and of pods resolve as in a pod, and lead there', async (stage) => {
   const names = ['web', 'web.default', 'web.default.svc', 'web.default.svc.cluster.local', 'WEB', 'web-headless', 'kubernetes'];
   const text = `
-    import { lookup } from 'node:dns/promises'; import { readFileSync } from 'node:fs';
+    import { lookup } from 'node:dns/promises'; import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
     const answers = {};
     for (const name of ${JSON.stringify([...names, 'no-such-service', 'web.nowhere'])})
       answers[name] = await lookup(name, { all: true }).then((all) => all.map((one) => one.address).sort(), (error) => error.code);
@@ -111,6 +125,43 @@ test('all forms of a Service name, of a headless one and of pods resolve as in a
   assert.equal(answers['web.nowhere'], 'EAI_AGAIN');
   assert.match(String(answers['called']), /^server on web-/);
   assert.match(String(answers['resolv']), /search default\.svc\.cluster\.local svc\.cluster\.local cluster\.local/);
+});
+
+test('--files puts ConfigMaps and Secrets where the container has them, and follows them; what is not to be had is told', async (stage) => {
+  const text = `
+    const fs = require('node:fs');
+    const read = () => fs.readFileSync('/kp-files/config/GREETING', 'utf8');
+    console.log(read(), fs.readFileSync('/kp-files/secret', 'utf8'), fs.existsSync('/kp-files/absent'));
+    const before = read();
+    setInterval(() => { if (read() !== before) { console.log(read()); process.exit(); } }, 50);`;
+  await using running = stage.start(['run', '-w', 'filed', '--files', '--', node, '-e', text]);
+  assert.equal(await running.waitForLine(/^first/), 'first s3cret $x true');
+  await stage.lab.apply('apiVersion: v1\nkind: ConfigMap\nmetadata: { name: greeting }\ndata: { GREETING: second }\n');
+  const outcome = await running.exited;
+  assert.equal(outcome.stdout, 'first s3cret $x true\nsecond\n');
+  assert.deepEqual(messages(outcome), {
+    warnings: [
+      "kpctl: warning: not imitated, so the command sees this machine's own files there: volume data (persistentVolumeClaim) at /data",
+      'kpctl: warning: volume absent: ConfigMap absent does not exist',
+    ],
+    others: [],
+  });
+});
+
+test('--env-file, --unset and --env change the environment, of kpctl env as well', async (stage) => {
+  const file = join(stage.folder(), 'variables');
+  writeFileSync(file, `# a comment\nexport QUOTED="two\nlines"\nTEXT=of the file\nGONE=of the file\n`);
+  const changes = ['--env-file', file, '--unset', 'GONE', '--unset', 'POD', '--env', 'PASSWORD=now $(GREETING)', '--env', 'MORE=a=b'];
+  const names = ['QUOTED', 'TEXT', 'GONE', 'POD', 'PASSWORD', 'MORE', 'GREETING'];
+  const expected = { QUOTED: 'two\nlines', TEXT: 'of the file', PASSWORD: 'now hello, world', MORE: 'a=b', GREETING: 'hello, world' };
+  const print = `const { ${names.join()} } = process.env; console.log(JSON.stringify({ ${names.join()} }))`;
+  const ran = await stage.kpctl(['run', '-w', 'configured', ...changes, '--', node, '-e', print]);
+  assert.deepEqual(JSON.parse(ran.stdout), expected, ran.stderr);
+  const printed = await stage.kpctl(['env', 'configured', '-o', 'json', ...changes]);
+  const variables = z.record(z.string(), z.string()).parse(JSON.parse(printed.stdout));
+  assert.deepEqual(Object.fromEntries(names.flatMap((name) => (variables[name] === undefined ? [] : [[name, variables[name]]]))), expected);
+  assertRefused(await stage.kpctl(['run', '--env', 'NAME', '--', 'true']), 125, /expected NAME=VALUE/);
+  assertRefused(await stage.kpctl(['run', '--files', '--', 'true']), 125, /--files needs a workload.*\[WORKLOAD_REQUIRED\]$/);
 });
 
 test('-n changes the namespace whose names are short', async (stage) => {

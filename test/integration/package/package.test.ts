@@ -66,6 +66,8 @@ test('the package has the programs, the rules, the manifests and what they are d
     'bin/kpctl.js',
     'bin/supervise.sh',
     'dist/kpctl/main.js',
+    'dist/kpctl/help/topics/run.md',
+    'man/kpctl.1',
     'dist/kpeering/main.js',
     'init-container/redirect.sh',
     'LICENSE',
@@ -79,6 +81,7 @@ test('the package has the programs, the rules, the manifests and what they are d
     'deploy',
     'dist',
     'init-container',
+    'man',
     'package.json',
   ]);
   t.deepEqual(

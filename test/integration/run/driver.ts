@@ -8,9 +8,9 @@ import { silentLogger } from '../../../src/platform/log.ts';
 import { spliceSockets } from '../../../src/forwarder/splice.ts';
 import { exitCodeOf, privateNetworkAddresses, startPrivateNetwork, type RunningCommand } from '../../../src/simulator/network/index.ts';
 import { Notices } from '../../../src/kpctl/links/notices.ts';
-import { outboundDatagrams } from '../../../src/kpctl/run/outbound-datagrams.ts';
+import { outboundDatagrams } from '../../../src/kpctl/laptop/outbound-datagrams.ts';
 import { imitatedSession } from './imitated-session.ts';
-import { scenarioSchema, type Report } from './scenario.ts';
+import { scenarioSchema, updateSchema, type Report } from './scenario.ts';
 
 const scenario = scenarioSchema.parse(JSON.parse(process.argv[2] ?? ''));
 
@@ -28,11 +28,7 @@ const carry = outboundDatagrams({
 async function main(): Promise<number> {
   const begin = performance.now();
   const network = await startPrivateNetwork({
-    command: scenario.command,
-    environment: { ...process.env, ...scenario.environment },
-    ...(scenario.cwd !== undefined && { cwd: scenario.cwd }),
     ...(scenario.ipv6 !== undefined && { ipv6: scenario.ipv6 }),
-    resolvConf: `nameserver ${privateNetworkAddresses.dns}\nsearch shop.svc.cluster.local\noptions ndots:5\n`,
     onFlow: ({ socket, source, destination }) => {
       report({ type: 'flow', source, destination });
       const port = scenario.laptop?.[`${destination.address}:${destination.port}`];
@@ -69,10 +65,22 @@ async function main(): Promise<number> {
     counted = JSON.stringify(counters);
   }, 50).unref();
   try {
+    await network.setNames(`nameserver ${privateNetworkAddresses.dns}\nsearch shop.svc.cluster.local\noptions ndots:5\n`);
     const ready = performance.now();
     let running: RunningCommand | undefined;
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(name, () => running?.signal(name));
-    running = await network.start();
+    if (scenario.volumes !== undefined) {
+      report({ type: 'mounted', problems: [...(await network.mountVolumes(scenario.volumes))] });
+      process.on('message', (message) => {
+        const update = updateSchema.safeParse(message);
+        if (update.success) network.updateVolume(update.data.name, update.data.files);
+      });
+    }
+    running = await network.start({
+      command: scenario.command,
+      environment: { ...process.env, ...scenario.environment },
+      ...(scenario.cwd !== undefined && { cwd: scenario.cwd }),
+    });
     report({ type: 'started', pid: running.pid, setUp: ready - begin, start: performance.now() - ready });
     process.on('message', (message) => {
       if (message === 'close') void network.close();

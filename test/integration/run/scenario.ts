@@ -2,6 +2,12 @@ import { z } from 'zod';
 import type { CapturedCounters } from '../../../src/simulator/network/index.ts';
 import type { Endpoint } from '../../../src/tunnel/types.ts';
 
+const file = z.object({ path: z.string(), mode: z.int(), content: z.string() });
+const volume = z.object({ name: z.string(), mode: z.int(), files: z.array(file).exactOptional() });
+
+/** What the driver is told over IPC while COMMAND runs: new files for a volume. */
+export const updateSchema = z.object({ name: z.string(), files: z.array(file) });
+
 /** What the driver is to do: its first argument, as JSON. */
 export const scenarioSchema = z.object({
   command: z.array(z.string()),
@@ -17,6 +23,14 @@ export const scenarioSchema = z.object({
   datagrams: z.record(z.string(), z.int()).exactOptional(),
   /** The tunnel's far end does not know datagrams. */
   oldFarEnd: z.boolean().exactOptional(),
+  /** What `mountVolumes` is given. */
+  volumes: z
+    .object({
+      volumes: z.array(volume),
+      mounts: z.array(z.object({ path: z.string(), volume: z.string(), subPath: z.string(), readOnly: z.boolean() })),
+      keepVisible: z.array(z.string()),
+    })
+    .exactOptional(),
 });
 export type Scenario = z.infer<typeof scenarioSchema>;
 
@@ -28,6 +42,7 @@ export type Report =
   | { readonly type: 'datagrams'; readonly counters: CapturedCounters }
   | { readonly type: 'unavailable'; readonly port: number; readonly code: string }
   | { readonly type: 'ports'; readonly ports: number[] }
+  | { readonly type: 'mounted'; readonly problems: string[] }
   /** `setUp` and `start` in milliseconds. */
   | { readonly type: 'started'; readonly pid: number; readonly setUp: number; readonly start: number }
   | { readonly type: 'exited'; readonly code: number }

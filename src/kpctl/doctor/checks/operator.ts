@@ -88,16 +88,28 @@ async function leaderState(cluster: Cluster, namespace: string, options: Require
 
 function gatewayState(gateway: Installation['gateway'], { namespace, operator }: Installation): readonly Seen[] {
   if (gateway === 'hidden' || (gateway === 'missing' && typeof operator === 'string')) return [];
-  if (gateway === 'missing') return [note('there is no gateway: kpctl run needs -w WORKLOAD', 'kpctl install --set gateway.enabled=true')];
+  if (gateway === 'missing')
+    return [note('there is no gateway: kpctl run and up need -w WORKLOAD', 'kpctl install --set gateway.enabled=true')];
   const wanted = gateway.spec.replicas ?? 1;
   const ready = gateway.status.readyReplicas ?? 0;
   if (ready === 0 && wanted > 0) {
     return [
       warning(
-        'the gateway is down: kpctl run needs -w WORKLOAD',
+        'the gateway is down: kpctl run and up need -w WORKLOAD',
         `kubectl -n ${namespace} get pods -l kpeering.io/role=gateway; kpctl logs gateway`,
       ),
     ];
   }
-  return [ok(`gateway: ${ready} of ${wanted} pods ready`)];
+  if (ready < wanted) {
+    return [
+      warning(
+        `gateway: ${ready} of ${wanted} pods are ready`,
+        `kubectl -n ${namespace} get pods -l kpeering.io/role=gateway; kpctl logs gateway`,
+      ),
+    ];
+  }
+  if (wanted > 1) return [ok(`gateway: ${ready} of ${wanted} pods ready`)];
+  return [
+    ok('gateway: 1 of 1 pod ready; when it ends, new calls wait for its successor (kpctl install --gateway-replicas 2: they need not)'),
+  ];
 }

@@ -34,11 +34,8 @@ export function privateNetworkCheck(
 }
 
 async function makeNetwork(options: Required<AbortOptions>): Promise<Closeable> {
-  return await startPrivateNetwork(
+  const network = await startPrivateNetwork(
     {
-      command: ['true'],
-      environment: {},
-      resolvConf: `nameserver ${privateNetworkAddresses.dns}\n`,
       // Nothing is started in it.
       onFlow: ({ socket }) => void socket.destroy(),
       onAssociation: () => {
@@ -49,4 +46,6 @@ async function makeNetwork(options: Required<AbortOptions>): Promise<Closeable> 
     },
     options,
   );
+  await network.setNames(`nameserver ${privateNetworkAddresses.dns}\n`);
+  return network;
 }

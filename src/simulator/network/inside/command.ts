@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
-import { Capability, passOnCapabilities } from '../../../platform/namespaces.ts';
+import { emptyBoundingSet, passOnCapabilities } from '../../../platform/namespaces.ts';
 
 export interface CommandOptions {
   readonly command: readonly string[];
@@ -13,20 +13,18 @@ export interface CommandOptions {
 
 /**
  * Starts COMMAND in the helper's process group, so that the terminal treats it as it would without kpctl: Ctrl-C, Ctrl-Z
- * and a change of the window's size reach it directly. In a user namespace of our own it gets no capability; the helper
- * keeps CAP_NET_ADMIN for nft. (Its bounding set and no_new_privs are left alone: a program with set-user-ID or file
- * capabilities gets nothing in a namespace where root is not mapped, and no_new_privs would break AppArmor profiles.)
+ * and a change of the window's size reach it directly. In a user namespace of our own it gets no capability, and nothing that it starts can get one
+ * from a program's file; the helper keeps its own, for volumes. (no_new_privs is not set: it would break AppArmor profiles.)
  */
 export function startCommand({ command, environment, directory, stderr, dropCapabilities }: CommandOptions): ChildProcess {
   const [file = '', ...parameters] = command;
   // ENOENT from exec would not tell a missing folder from a missing program.
   statSync(directory);
-  if (dropCapabilities) passOnCapabilities([]);
-  try {
-    return spawn(file, parameters, { env: environment, cwd: directory, stdio: [0, 1, stderr] });
-  } finally {
-    if (dropCapabilities) passOnCapabilities([Capability.netAdmin]);
+  if (dropCapabilities) {
+    passOnCapabilities([]);
+    emptyBoundingSet();
   }
+  return spawn(file, parameters, { env: environment, cwd: directory, stdio: [0, 1, stderr] });
 }
 
 /** The process group of a process (proc_pid_stat(5), field 5), or undefined when it is gone. */

@@ -1,39 +1,25 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MountFlag, mount } from '../../../platform/namespaces.ts';
+import { coverFolder } from './covers.ts';
 
-/** Name, inside the private /etc, of the folder that shows the machine's own. */
-const original = '.kpeering';
 /** Any folder that is always there: the new /etc is made on top of it and then moved away. */
 const staging = '/tmp';
+/** An empty folder of the private /etc, for what is mounted later. */
+export const laterStaging = '/etc/.kpeering-staging';
 const tmpfsFlags = MountFlag.noSetuid + MountFlag.noDevices;
 
 /**
  * Gives this mount namespace an /etc of its own in which only `resolv.conf` and `nsswitch.conf` differ. A bind mount
- * of a file would vanish when the machine replaces that file, so the folder itself is covered: its sub-folders are
- * bound, its files are links to the machine's own (a file that others replace is seen), its links are copied as they
- * are. It is read-only, so that root's changes fail rather than get lost.
+ * of a file would vanish when the machine replaces that file, so the folder itself is covered. It is read-only, so that root's changes fail
+ * rather than get lost.
  */
 export function coverEtc(resolvConf: string): void {
-  mount('kpeering', staging, 'tmpfs', tmpfsFlags, 'mode=0755');
-  mkdirSync(join(staging, original));
-  mount('/etc', join(staging, original), undefined, MountFlag.bind + MountFlag.recursive);
   const own = new Map([
     ['resolv.conf', resolvConf],
     ['nsswitch.conf', nameServiceSwitch(readIfThere('/etc/nsswitch.conf'))],
   ]);
-  for (const entry of readdirSync('/etc', { withFileTypes: true })) {
-    const target = join(staging, entry.name);
-    if (own.has(entry.name)) continue;
-    if (entry.isSymbolicLink()) symlinkSync(readlinkSync(join('/etc', entry.name)), target);
-    else if (entry.isDirectory()) {
-      mkdirSync(target);
-      mount(join('/etc', entry.name), target, undefined, MountFlag.bind + MountFlag.recursive);
-    } else symlinkSync(join(original, entry.name), target);
-  }
-  for (const [name, text] of own) writeFileSync(join(staging, name), text, { mode: 0o644 });
-  mount(staging, '/etc', undefined, MountFlag.move);
-  mount('none', '/etc', undefined, MountFlag.remount + MountFlag.bind + MountFlag.readOnly + tmpfsFlags);
+  coverFolder('/etc', { staging, own, folders: [laterStaging.slice('/etc/'.length)] });
 }
 
 /**

@@ -6,12 +6,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, systemCode } from '../../../platform/errors.ts';
 import { privateNetworkAddresses as addresses } from '../addresses.ts';
 import type { FromInside, SetUpStep, ToInside } from '../messages.ts';
-import { captureRules, interfaceBatch, tableName } from '../rules.ts';
+import { captureRules, interfaceBatch } from '../rules.ts';
 import { processGroupOf, startCommand } from './command.ts';
-import { coverEtc, coverNameServices } from './files.ts';
+import { coverEtc, coverNameServices, laterStaging } from './files.ts';
 import { openListeners } from './listeners.ts';
 import { run } from './run.ts';
 import { endProcessesIn, networkOf } from './survivors.ts';
+import type { Volumes } from './volumes.ts';
 
 /**
  * The helper inside the private network: the first process in its namespaces, started by kpctl through unshare(1). It
@@ -55,16 +56,12 @@ async function prepare(request: Extract<ToInside, { type: 'set-up' }>): Promise<
     datagrams.catch(() => undefined);
     rules.catch(() => undefined);
     device.catch(() => undefined);
-    step = 'files';
-    coverEtc(request.resolvConf);
-    coverNameServices(request.resolvConf);
-    step = 'interface';
     await device;
     allowLowPorts();
     step = 'rules';
     await rules;
     step = 'listeners';
-    (await datagrams).carryDatagrams({ ipv6: request.ipv6, descriptor: datagramPipe });
+    (await datagrams).carryDatagramsOfCommand({ ipv6: request.ipv6, descriptor: datagramPipe });
     await openListeners({ ipv6: request.ipv6, handOver: (purpose, listener) => send({ type: 'listener', purpose }, listener) });
     await send({ type: 'ready' });
   } catch (error) {
@@ -106,6 +103,36 @@ function start({ command: argv, environment, directory }: Extract<ToInside, { ty
   }
 }
 
+async function setNames({ id, resolvConf }: Extract<ToInside, { type: 'set-names' }>): Promise<void> {
+  try {
+    coverEtc(resolvConf);
+    coverNameServices(resolvConf);
+    await send({ type: 'names-set', id });
+  } catch (error) {
+    await send({ type: 'names-set', id, problem: messageOf(error) });
+  }
+}
+
+let volumes: Promise<Volumes> | undefined;
+
+async function mountVolumes({ id, ...request }: Extract<ToInside, { type: 'mount-volumes' }>): Promise<void> {
+  volumes = import('./volumes.ts').then((module) => new module.Volumes(request, laterStaging));
+  try {
+    await send({ type: 'volumes-mounted', id, problems: (await volumes).problems });
+  } catch (error) {
+    await send({ type: 'volumes-failed', id, message: messageOf(error) });
+  }
+}
+
+async function updateVolume({ name, files }: Extract<ToInside, { type: 'update-volume' }>): Promise<void> {
+  try {
+    (await volumes)?.update(name, files);
+  } catch (error) {
+    // Told by kpctl, in its log: the files stay as they were.
+    process.stderr.write(`volume ${name}: ${messageOf(error)}\n`);
+  }
+}
+
 /** Makes a connection in this network and hands it over before a byte of it has been read. */
 function connectFor({ id, address, port }: Extract<ToInside, { type: 'connect' }>): void {
   const localAddress = address.includes(':') ? {} : { localAddress: addresses.entry };
@@ -122,16 +149,6 @@ function datagramsFor({ id }: Extract<ToInside, { type: 'open-datagrams' }>): vo
   socket.bind({ address: addresses.entry, exclusive: true }, () => {
     void send({ type: 'datagrams', id }, socket).then(() => socket.close());
   });
-}
-
-async function listRefused(id: number): Promise<void> {
-  const nft = setUp?.programs.nft ?? 'nft';
-  try {
-    // One by one nft 1.0.6 lists the first of two sets only.
-    await send({ type: 'refused', id, text: await run(nft, ['-n', 'list', 'table', 'inet', tableName]) });
-  } catch {
-    await send({ type: 'refused', id, text: '' });
-  }
 }
 
 let closing: Promise<never> | undefined;
@@ -180,6 +197,15 @@ function onMessage(message: unknown): void {
     case 'start':
       start(message);
       break;
+    case 'set-names':
+      void setNames(message);
+      break;
+    case 'mount-volumes':
+      void mountVolumes(message);
+      break;
+    case 'update-volume':
+      void updateVolume(message);
+      break;
     case 'connect':
       connectFor(message);
       break;
@@ -188,9 +214,6 @@ function onMessage(message: unknown): void {
       break;
     case 'signal':
       void forwardSignal(message.name);
-      break;
-    case 'list-refused':
-      void listRefused(message.id);
       break;
     case 'close':
       close();

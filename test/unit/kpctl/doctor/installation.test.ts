@@ -11,12 +11,12 @@ const { objects } = healthy;
 test('an operator that is well, and one with fewer pods than wanted', async (t) => {
   t.deepEqual(lines(await look(operatorCheck, healthy)), [
     'ok 2 of 2 pods ready in namespace kpeering-system',
-    'ok gateway: 1 of 1 pods ready',
+    'ok gateway: 1 of 1 pod ready; when it ends, new calls wait for its successor (kpctl install --gateway-replicas 2: they need not)',
   ]);
   const deployments = [installed('kpeering-operator', 2, 1), installed('kpeering-gateway', 1, 0)];
   t.deepEqual(lines(await look(operatorCheck, { objects: { ...objects, deployments } })), [
     'warning 1 of 2 pods of the operator are ready',
-    'warning the gateway is down: kpctl run needs -w WORKLOAD',
+    'warning the gateway is down: kpctl run and up need -w WORKLOAD',
   ]);
 });
 
@@ -31,7 +31,7 @@ test('an operator that is down is a problem that says why and what follows', asy
   const seen = await look(operatorCheck, { objects: { ...objects, deployments: [installed('kpeering-operator', 2, 0)], pods } });
   t.deepEqual(lines(seen), [
     'problem the operator is down: none of its 2 pods is ready (kpeering-operator-1 is ImagePullBackOff); pods that start now start without kpeering',
-    'note there is no gateway: kpctl run needs -w WORKLOAD',
+    'note there is no gateway: kpctl run and up need -w WORKLOAD',
   ]);
   t.regex(seen[0]?.fix ?? '', /kpctl logs operator/);
   const scaled = await look(operatorCheck, { objects: { ...objects, deployments: [installed('kpeering-operator', 0, 0)] } });

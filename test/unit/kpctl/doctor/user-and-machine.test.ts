@@ -8,14 +8,29 @@ import test from 'ava';
 import { apiCheck } from '../../../../src/kpctl/doctor/checks/api.ts';
 import { kubeconfigCheck } from '../../../../src/kpctl/doctor/checks/kubeconfig.ts';
 import { leftoversHereCheck } from '../../../../src/kpctl/doctor/checks/leftovers-here.ts';
-import { namesCheck } from '../../../../src/kpctl/doctor/checks/names.ts';
+import { namesCheck, type JoinedNames, type NamesParts } from '../../../../src/kpctl/doctor/checks/names.ts';
 import { privateNetworkCheck } from '../../../../src/kpctl/doctor/checks/private-network.ts';
 import { rightsCheck } from '../../../../src/kpctl/doctor/checks/rights.ts';
 import { toolsCheck } from '../../../../src/kpctl/doctor/checks/tools.ts';
+import { upCheck, type UpParts } from '../../../../src/kpctl/doctor/checks/up.ts';
+import { upMachineCheck, type MachineParts } from '../../../../src/kpctl/doctor/checks/up-machine.ts';
+import type { UpStatus } from '../../../../src/kpctl/control/messages.ts';
+import type { Seen } from '../../../../src/kpctl/doctor/finding.ts';
 import { Examination } from '../../../../src/kpctl/doctor/examination.ts';
 import { Failure } from '../../../../src/platform/errors.ts';
 import { setUpFailure } from '../../../../src/simulator/network/failures.ts';
 import { healthy, lines, look } from './imitation.ts';
+
+function names(parts: Partial<NamesParts>): NamesParts {
+  return {
+    read: () => 'nameserver 192.168.1.1\n',
+    kind: async () => await Promise.resolve({ kind: 'resolv-conf', warnings: [] }),
+    joined: async () => await Promise.resolve(undefined),
+    lookUp: async () => await Promise.resolve(),
+    askDirectly: async () => await Promise.resolve(),
+    ...parts,
+  };
+}
 
 const nothing: AsyncDisposable & { close(): Promise<void> } = { close: async () => {}, [Symbol.asyncDispose]: async () => {} };
 
@@ -132,23 +147,129 @@ test('user namespaces that AppArmor forbids: exactly what to do', async (t) => {
 });
 
 test('where names come from', async (t) => {
-  const stub = namesCheck(() => 'nameserver 127.0.0.53\n');
+  const stub = namesCheck(names({ read: () => 'nameserver 127.0.0.53\n' }));
   t.deepEqual(lines(await look(stub, {})), [
     "ok other names go to this machine's resolvers: 127.0.0.53 (systemd-resolved)",
+    "ok kpctl up joins the machine's names by /etc/resolv.conf itself (resolv-conf)",
+    'ok names of the internet are found here (example.com)',
     'ok cluster names come from Services and EndpointSlices of all namespaces',
   ]);
   const narrow = lines(await look(stub, { can: ({ namespace }) => namespace === 'shop' }));
-  t.regex(narrow[1] ?? '', /^note cluster names come from namespace shop/);
-  t.regex(lines(await look(stub, { can: () => false }))[1] ?? '', /^problem you may not list and watch Services/);
-  t.regex(
+  t.regex(narrow[3] ?? '', /^note cluster names come from namespace shop/);
+  t.regex(lines(await look(stub, { can: () => false }))[3] ?? '', /^problem you may not list and watch Services/);
+  t.regex(lines(await look(namesCheck(names({ read: () => '# nothing' })), {}))[0] ?? '', /^warning .* names no server/);
+});
+
+test('whether names are found is told with and without a kpctl up', async (t) => {
+  const failing =
+    (...those: string[]) =>
+    async (name: string): Promise<void> =>
+      those.includes(name) ? await Promise.reject(new Error(`ENOTFOUND ${name}`)) : undefined;
+  const inside = 'kubernetes.default.svc.cluster.local';
+  const joined = async (): Promise<JoinedNames> =>
+    await Promise.resolve({ domain: 'cluster.local', kind: 'nft', elsewhere: ['192.168.1.1:53'] });
+  const seen = async (parts: Partial<NamesParts>): Promise<string[]> =>
+    lines(await look(namesCheck(names(parts)), {})).filter((line) => /found/.test(line));
+  t.deepEqual(await seen({ lookUp: failing('example.com') }), [
+    'note names of the internet are not found here (example.com: ENOTFOUND example.com)',
+  ]);
+  t.deepEqual(await seen({ joined }), [
+    'ok names of the internet are found here (example.com)',
+    `ok names of the cluster are found by every program of this machine (${inside})`,
+  ]);
+  t.deepEqual(await seen({ joined, lookUp: failing('example.com', inside) }), [
+    "warning names of the internet are not found here (example.com: ENOTFOUND example.com), though this machine's own servers know them",
+    `problem a kpctl up has joined this machine, and ${inside} is not found: ENOTFOUND ${inside}`,
+  ]);
+  const nowhere = { joined, lookUp: failing('example.com'), askDirectly: () => Promise.reject(new Error('ETIMEOUT')) };
+  t.is((await seen(nowhere))[0], 'note names of the internet are not found here (example.com: ENOTFOUND example.com)');
+  t.deepEqual(lines(await look(namesCheck(names({ joined })), {})).slice(0, 2), [
+    "ok kpctl up has joined the machine's names by rules that redirect port 53 (nft)",
+    "ok other names go to this machine's resolvers: 192.168.1.1:53",
+  ]);
+});
+
+const since = new Date('2026-01-01T00:00:00Z');
+const status: UpStatus = {
+  pid: 7,
+  kind: 'up',
+  version: '0.1.0',
+  since: since.toISOString(),
+  tunnel: 'up',
+  activeFlows: 0,
+  context: 'test',
+  server: 'https://test',
+  namespace: 'shop',
+  exit: { kind: 'gateway', pod: 'kpeering-system/kpeering-gateway-1' },
+  networks: {
+    captured: ['10.96.0.0/16', '10.244.0.0/16'],
+    never: ['10.244.9.0/24'],
+    sources: ['Services: 10.96.0.0/16 (ServiceCIDR objects)'],
+    also: [],
+    excluded: [],
+  },
+  names: { domain: 'cluster.local', search: ['shop'], kind: 'resolv-conf', elsewhere: ['192.168.1.1:53'] },
+  log: '/tmp/up.log',
+};
+
+test('a kpctl up is told with what it captures; what a killed one has left is a problem with its remedy', async (t) => {
+  const mine = { pid: 7, uid: process.getuid?.() ?? 0, name: 'ada', since };
+  const up = async (parts: Partial<UpParts>): Promise<readonly Seen[]> =>
+    await look(
+      upCheck(
+        { owner: () => undefined, leftovers: () => undefined, status: async () => await Promise.resolve(undefined), ...parts },
+        'linux',
+      ),
+      {},
+    );
+  t.deepEqual(lines(await up({})), ['ok no kpctl up has joined this machine, and none has left anything']);
+  const [left] = await up({ leftovers: () => ({ name: 'ada', since }) });
+  t.is(left?.verdict, 'problem');
+  t.regex(left?.seen ?? '', /was killed and has left settings.*\[UP_LEFTOVERS\]$/);
+  t.regex(left?.fix ?? '', /sudo kpctl down/);
+  const joined = lines(await up({ owner: () => mine, status: async () => await Promise.resolve(status) }));
+  t.regex(joined[0] ?? '', /^ok joined test \(https:\/\/test\), namespace shop, through the gateway/);
+  t.is(joined[1], 'ok captured: 10.96.0.0/16, 10.244.0.0/16; left alone: 10.244.9.0/24');
+  t.true(joined.some((line) => line.includes('by resolv-conf')));
+  const lost = await up({ owner: () => mine, status: async () => await Promise.resolve({ ...status, tunnel: 'lost' }) });
+  t.regex(lines(lost)[0] ?? '', /^warning .* has no tunnel now \(lost\)/);
+  t.regex(lines(await up({ owner: () => mine }))[0] ?? '', /^problem your kpctl up .* does not answer$/);
+  t.regex(lines(await up({ owner: () => ({ ...mine, uid: mine.uid + 1 }) }))[0] ?? '', /^ok a kpctl up of ada has joined this machine/);
+});
+
+test('what kpctl up needs of the machine: root, a device, a kernel that takes its rules', async (t) => {
+  const machine = async (parts: Partial<MachineParts>): Promise<string[]> =>
     lines(
       await look(
-        namesCheck(() => '# nothing'),
+        upMachineCheck(
+          () => ({
+            uid: 1000,
+            release: '6.1.0-17-amd64',
+            find: (name) => `/bin/${name}`,
+            hasTun: () => true,
+            tryRules: async () => await Promise.resolve(),
+            ...parts,
+          }),
+          'linux',
+        ),
         {},
       ),
-    )[0] ?? '',
-    /^warning .* names no server/,
+    );
+  t.deepEqual(await machine({}), ['ok kpctl up gets root by sudo', 'ok Linux 6.1.0-17-amd64 takes all rules of kpctl up']);
+  t.regex((await machine({ find: () => undefined }))[0] ?? '', /^note there is no sudo here/);
+  t.regex((await machine({ hasTun: () => false }))[1] ?? '', /^problem there is no \/dev\/net\/tun/);
+  t.regex((await machine({ release: '5.10.0' }))[1] ?? '', /^problem Linux 5\.10\.0 is too old/);
+  const refused = { tryRules: () => Promise.reject(new Error('unshare: unshare failed: Operation not permitted')) };
+  t.regex((await machine(refused))[1] ?? '', /^note whether Linux .* could not be tried without root/);
+  t.regex(
+    (await machine({ tryRules: () => Promise.reject(new Error('tproxy: No such file')) }))[1] ?? '',
+    /^problem .*does not take the rules of kpctl up: tproxy/,
   );
+});
+
+test('the rules of kpctl up are given to this kernel, which takes them', async (t) => {
+  const seen = lines(await look(upMachineCheck(), {}));
+  t.regex(seen.at(-1) ?? '', /^ok Linux \S+ takes all rules of kpctl up$/);
 });
 
 test('what killed kpctl processes have left on this machine', async (t) => {

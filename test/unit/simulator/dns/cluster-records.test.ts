@@ -91,3 +91,33 @@ test('an API that fails for another reason is passed on, and no watch stays', as
   await t.throwsAsync(watchClusterRecords({ cluster: watches, namespace: 'shop', log: silentLogger }), { code: 'API_UNREACHABLE' });
   t.is(watches.open, 0);
 });
+
+test('who may see nothing has records of nothing, where the cluster can be asked; else it fails', async (t) => {
+  const nothing = (): FakeWatches => new FakeWatches({ services: [web] }, () => false);
+  await t.throwsAsync(watchClusterRecords({ cluster: nothing(), namespace: 'shop', log: silentLogger }), { code: 'API_FORBIDDEN' });
+  const watches = nothing();
+  await using records = await watchClusterRecords({ cluster: watches, namespace: 'shop', elsewhere: true, log: silentLogger });
+  t.is(records.scope, 'namespaces');
+  t.true(records.hasNamespace('shop'));
+  for (const namespace of ['shop', 'data']) t.is(records.knows(namespace), 'unwatched');
+  t.is(await records.ensure('shop'), 'forbidden');
+  const failing = new FakeWatches({}, ({ namespace }) => namespace !== undefined && new Failure('API_UNREACHABLE', 'nobody there'));
+  await t.throwsAsync(watchClusterRecords({ cluster: failing, namespace: 'shop', elsewhere: true, log: silentLogger }), {
+    code: 'API_UNREACHABLE',
+  });
+});
+
+test('it is known which namespaces are watched, and by who may list them, which there are not', async (t) => {
+  const listing = new FakeWatches(
+    { services: [web], namespaces: [{ metadata: { name: 'shop' } }, { metadata: { name: 'data' } }] },
+    (asked) => asked.plural === 'namespaces' || asked.namespace === 'shop',
+  );
+  await using records = await watchClusterRecords({ cluster: listing, namespace: 'shop', log: silentLogger });
+  t.deepEqual(
+    ['shop', 'data', 'com'].map((namespace) => records.knows(namespace)),
+    ['watched', 'unwatched', 'absent'],
+  );
+  const all = new FakeWatches({ services: [web] });
+  await using every = await watchClusterRecords({ cluster: all, namespace: 'shop', log: silentLogger });
+  t.is(every.knows('com'), 'watched');
+});

@@ -123,7 +123,9 @@ function guarded(index: RecordIndex, ensure: RecordSource['ensure']): RecordSour
     slices: (namespace, name) => index.slices(namespace, name),
     servicesAt: (address) => index.servicesAt(address),
     slicesAt: (address) => index.slicesAt(address),
+    addresses: () => index.addresses(),
     hasNamespace: (name) => index.hasNamespace(name),
+    knows: (name) => (name === 'shop' ? 'watched' : 'unwatched'),
     ensure: (namespace, options) => {
       if (namespace === 'shop') return 'known';
       asked.push(namespace);
@@ -156,4 +158,52 @@ test('a namespace that may not be seen is NXDOMAIN, so that musl goes on searchi
   const never = new Promise<'known'>(() => {});
   const ask = resolver({ records: guarded(shop(), () => never), ensureMilliseconds: 10 });
   t.is((await ask('db.other.svc.cluster.local')).header.rcode, RCODE.SERVFAIL);
+});
+
+test('an answer is prepared for its like, until a record changes; its addresses take turns', async (t) => {
+  const index = shop();
+  const resolve = createResolver({ zone: createZone({ records: index }), records: index, log: silentLogger });
+  const first = query('headless.shop.svc.cluster.local', TYPE.A);
+  t.is(resolve.prepared?.(first.bytes, 'udp'), undefined);
+  await resolve(first);
+  const again = query('headless.shop.svc.cluster.local', TYPE.A).bytes;
+  const firsts = new Set<string | undefined>();
+  for (let round = 0; round < 8; round += 1) {
+    const prepared = Packet.parse(resolve.prepared?.(again, 'udp') ?? Buffer.alloc(12));
+    t.is(prepared.header.id, again.readUInt16BE(0));
+    firsts.add(prepared.answers[0]?.address);
+  }
+  t.is(firsts.size, 4);
+  t.is(resolve.prepared?.(again, 'tcp'), undefined);
+  t.is(resolve.prepared?.(query('headless.shop.svc.cluster.local', TYPE.A, 'udp', 512).bytes, 'udp'), undefined);
+  index.deleteSlice('shop', 'headless-4');
+  t.is(resolve.prepared?.(again, 'udp'), undefined);
+});
+
+test('another class goes upstream, but not for a name of the cluster', async (t) => {
+  const upstream = fakeUpstream();
+  const records = shop();
+  const resolve = createResolver({ zone: createZone({ records }), records, upstream, log: silentLogger });
+  const chaos = async (name: string): Promise<number> => {
+    const { bytes, questionEnd } = query(name, TYPE.TXT);
+    bytes.writeUInt16BE(3, questionEnd - 2);
+    const parsed = parseQuery(bytes, 'udp');
+    return parsed.kind === 'query' ? (await resolve(parsed.query)).readUInt8(3) & 15 : -1;
+  };
+  t.is(await chaos('version.bind'), RCODE.NOERROR);
+  t.is(await chaos('web.shop.svc.cluster.local'), RCODE.REFUSED);
+  t.deepEqual(upstream.names, ['version.bind udp']);
+});
+
+test('ANY is answered with one record set, an unknown type with none', async (t) => {
+  const ask = resolver();
+  t.deepEqual(addresses(await ask('dual.shop.svc.cluster.local', TYPE.ANY)), ['10.96.77.3']);
+  t.deepEqual(addresses(await ask('outside.shop.svc.cluster.local', TYPE.ANY)), ['www.outside.example']);
+  t.deepEqual(addresses(await ask('1.77.96.10.in-addr.arpa', TYPE.ANY)), ['web.shop.svc.cluster.local']);
+  t.is((await ask('cluster.local', TYPE.ANY)).answers[0]?.type, TYPE.SOA);
+  t.is((await ask('nothing.shop.svc.cluster.local', TYPE.ANY)).header.rcode, RCODE.NXDOMAIN);
+  for (const type of [TYPE.ANY, 65, 65_280]) {
+    const { header, answers, authorities } = await ask('shop.svc.cluster.local', type);
+    t.deepEqual([header.rcode, answers.length, authorities[0]?.type], [RCODE.NOERROR, 0, TYPE.SOA]);
+  }
 });

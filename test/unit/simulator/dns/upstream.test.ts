@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { createUpstream, UpstreamError } from '../../../../src/simulator/dns/upstream.ts';
+import { createUpstream, NoServerError, UpstreamError } from '../../../../src/simulator/dns/upstream.ts';
 import { RCODE, TYPE } from '../../../../src/simulator/dns/message.ts';
 import { query } from './fixtures.ts';
 
@@ -174,4 +174,42 @@ test('an aborted query rejects with the reason', async (t) => {
   const pending = upstream.query(bytes, 'udp', { signal: stop.signal });
   stop.abort(new Error('stopped'));
   await t.throwsAsync(pending, { message: 'stopped' });
+});
+
+test('servers that are given from outside are asked as they are at the moment, each at its port', async (t) => {
+  await using first = await fakeServer('127.0.0.1', 0, (asked) => answer(asked));
+  await using second = await fakeServer('127.0.0.2', 0, (asked) => answer(asked));
+  let servers = [{ address: '127.0.0.1', port: first.port }];
+  const upstream = createUpstream({ servers: () => servers });
+  const { revision } = upstream;
+  await upstream.query(bytes, 'udp');
+  t.is(upstream.revision, revision);
+  servers = [{ address: '127.0.0.2', port: second.port }];
+  t.not(upstream.revision, revision);
+  await upstream.query(bytes, 'udp');
+  await upstream.query(bytes, 'tcp');
+  t.deepEqual([first.queries.length, second.queries.length], [1, 1]);
+  servers = [];
+  await t.throwsAsync(upstream.query(bytes, 'udp'), { instanceOf: NoServerError });
+});
+
+test('queries of one moment share a socket, and not for long', async (t) => {
+  const socket = createSocket('udp4');
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const ports: number[] = [];
+  socket.on('message', (asked, remote) => {
+    ports.push(remote.port);
+    socket.send(answer(asked), remote.port, remote.address);
+  });
+  const upstream = createUpstream({ servers: () => [{ address: '127.0.0.1', port: socket.address().port }] });
+  const names = Array.from({ length: 200 }, (_, index) => query(`host-${index}.example.com`, TYPE.A));
+  const answers = await Promise.all(names.map(async (one) => await upstream.query(one.bytes, 'udp')));
+  t.deepEqual(
+    answers,
+    names.map((one) => answer(one.bytes)),
+  );
+  const used = new Set(ports).size;
+  t.true(used >= 2 && used <= 50, String(used));
+  socket.close();
 });

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { RCODE, TYPE } from '../../../../src/simulator/dns/message.ts';
-import { createZone, reversedAddress } from '../../../../src/simulator/dns/zone.ts';
+import { reversedAddress } from '../../../../src/simulator/dns/reverse-names.ts';
+import { createZone } from '../../../../src/simulator/dns/zone.ts';
 import { shop, show } from './fixtures.ts';
 
 const records = shop();
@@ -27,7 +28,7 @@ test(says, 'web.shop.svc', 'A', 'NOERROR', ['web.shop.svc 10.96.77.1']);
 test(says, 'WEB.Shop.SVC', 'A', 'NOERROR', ['WEB.Shop.SVC 10.96.77.1']);
 test(says, 'web.shop.svc', 'AAAA', 'NOERROR', []);
 test(says, 'web.shop.svc', 'TXT', 'NOERROR', []);
-test(says, 'web.shop.svc', 'ANY', 'NOERROR', []);
+test(says, 'web.shop.svc', 'ANY', 'NOERROR', ['web.shop.svc 10.96.77.1']);
 test(says, 'nothing.shop.svc', 'A', 'NXDOMAIN', []);
 test(says, 'web.nowhere.svc', 'A', 'NXDOMAIN', []);
 test(says, 'example.com.shop.svc', 'A', 'NXDOMAIN', []);

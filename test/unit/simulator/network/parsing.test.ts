@@ -1,8 +1,7 @@
 import test from 'ava';
 import { nameServiceSwitch } from '../../../../src/simulator/network/inside/files.ts';
 import { parseListeningPorts } from '../../../../src/simulator/network/listening-ports.ts';
-import { hasIpv6DefaultRoute } from '../../../../src/simulator/network/private-network.ts';
-import { parseRefused, unreachablesSent } from '../../../../src/simulator/network/refused-datagrams.ts';
+import { hasIpv6DefaultRoute } from '../../../../src/simulator/network/ipv6-route.ts';
 import { captureRules, interfaceBatch } from '../../../../src/simulator/network/rules.ts';
 
 const rest = '00000000:00000000 00:00000000 00000000  1000        0 10551 1 0000000000000000 100 0 0 10 0';
@@ -33,31 +32,6 @@ test('listening ports are those on loopback, the wildcard and the own address, w
       [3002, ['127.0.0.1']],
     ],
   );
-});
-
-test('refused destinations are read from what nft lists, over several lines, and rules are not mistaken for them', (t) => {
-  const text = `table inet kpeering {
-	set refused4 {
-		elements = { 8.8.8.8 . 123,
-			     127.0.0.1 . 8125 }
-	}
-	set refused6 {
-		elements = { fd12::7 . 443 }
-	}
-	chain capture {
-		add @refused4 { ip daddr . udp dport } reject with icmp 3
-	}
-}`;
-  t.deepEqual(parseRefused(text), [
-    { address: '8.8.8.8', port: 123 },
-    { address: '127.0.0.1', port: 8125 },
-    { address: 'fd12::7', port: 443 },
-  ]);
-});
-
-test('the count of unreachables is found by its name, for both families', (t) => {
-  const snmp = 'Ip: Forwarding\nIp: 1\nIcmp: InMsgs OutMsgs OutDestUnreachs OutEchos\nIcmp: 5 6 7 8\n';
-  t.is(unreachablesSent(snmp, 'Icmp6InMsgs   \t3\nIcmp6OutDestUnreachs    \t9\n'), '7 9');
 });
 
 test('name lookups use files and DNS only, whatever else the machine uses', (t) => {

@@ -1,0 +1,3 @@
+import { runAgent } from './agent.ts';
+
+process.exit(await runAgent(process.argv[2] ?? ''));
