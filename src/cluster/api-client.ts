@@ -190,8 +190,7 @@ export class ApiClient {
     const signal = this.#signal(request);
     const credential = await this.#credentials.current({ signal });
     const answer = await inTime(signal, async (limited) => await send(credential, limited));
-    if (!isIncomingMessage(answer.value) || answer.value.statusCode !== 401 || !this.#credentials.rejected(credential))
-      return answer;
+    if (!isIncomingMessage(answer.value) || answer.value.statusCode !== 401 || !this.#credentials.rejected(credential)) return answer;
     answer.value.destroy();
     answer[Symbol.dispose]();
     const renewed = await this.#credentials.current({ signal });

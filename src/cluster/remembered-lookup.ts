@@ -29,7 +29,7 @@ export function rememberedLookup(lookUp: LookUpAll = lookUpBySystem, patienceMil
       else if (options.all === true) callback(null, addresses);
       else callback(null, first.address, first.family);
     };
-    const timer = known === undefined ? undefined : setTimeout(() => answer(null, known), patienceMilliseconds).unref();
+    const timer = known === undefined ? undefined : setTimeout(() => answer(null, known), patienceMilliseconds);
     lookUp(host, { ...options, all: true }, (error, addresses) => {
       if (error === null && addresses.length > 0) remembered.set(host, addresses);
       if (error !== null && known !== undefined) answer(null, known);

@@ -9,6 +9,7 @@
  *     cluster          beside kubectl port-forward, on the cluster of $KUBECONFIG
  *     cluster-memory   1 GiB to a reader that stops for 10 s, through kpctl run and a sidecar of that cluster
  *     webhook          what injection adds to the creation of a pod, on that cluster
+ *     run-start        kpctl run -- true, and the parts of every start, on that cluster
  *     start-times      how long `kpctl up` takes to the first answer, and `kpctl run -- true`, on that cluster
  *
  * Without a name: the first four, and the others where $KUBECONFIG is set.
@@ -19,7 +20,7 @@ import { join } from 'node:path';
 
 const local = ['tunnel', 'memory', 'idle', 'dns'];
 const onRequest = ['capture'];
-const onCluster = ['cluster', 'cluster-memory', 'webhook', 'start-times'];
+const onCluster = ['cluster', 'cluster-memory', 'webhook', 'run-start', 'start-times'];
 const known = [...local, ...onRequest, ...onCluster];
 
 const words = process.argv.slice(2);

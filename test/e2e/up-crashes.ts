@@ -35,8 +35,8 @@ function role({ command }: LaptopProcess): string {
   return /^sudo\b/.test(command) ? 'sudo' : /kpctl\.js up/.test(command) ? 'front' : `other (${command})`;
 }
 
-/** Rules, routes, links, names: what the machine works by. Processes and their files may take longer to end than these. */
-const isSetting = (kind: string): boolean => kind !== 'processes' && kind !== 'files';
+/** Rules, routes, names: what the machine works by. Processes may take longer to end, and with them their files and their device, to which nothing leads. */
+const isSetting = (kind: string): boolean => !['processes', 'files', 'links', 'addresses'].includes(kind);
 const PATIENCE_MILLISECONDS = 10_000;
 
 /**

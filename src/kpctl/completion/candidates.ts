@@ -109,7 +109,7 @@ function optionsOf(command: Command, given: GivenOptions): Candidate[] {
   const offered = command
     .createHelp()
     .visibleOptions(command)
-    .filter((option) => !given.has(option.name()) || option.variadic || option.parseArg !== undefined);
+    .filter((option) => !given.has(option.name()) || option.variadic || (option.parseArg !== undefined && option.argChoices === undefined));
   return offered.flatMap(({ long, short, description }) =>
     [long, short].flatMap((value) => (value == null ? [] : [{ value, description }])),
   );

@@ -8,7 +8,7 @@ import type { Candidate } from './candidates.ts';
 import type { GivenOptions } from './place.ts';
 
 /** A shell waits for this at a press of Tab: what has not come by then is not offered. */
-export const CLUSTER_MILLISECONDS = 2_000;
+export const CLUSTER_MILLISECONDS = 3_000;
 
 /** What completion asks the cluster for; `given` are the options typed before: -n, --context, --kubeconfig, --as. */
 export class ClusterCandidates {

@@ -30,14 +30,16 @@ export function manPage(program: Command, topics: readonly Topic[], version: str
     '.SH OPTIONS',
     ...help.visibleOptions(program).flatMap(optionLines),
     '.SH COMMANDS',
-    ...help.visibleCommands(program).flatMap((command) => [
-      `.SS kpctl ${text(command.name())} ${text(command.usage())}`.trimEnd(),
-      sentence(command.description()),
-      ...command.registeredArguments.flatMap((argument) =>
-        argument.description === '' ? [] : ['.TP', `\\fI${text(argument.name())}\\fR`, text(argument.description)],
-      ),
-      ...help.visibleOptions(command).flatMap(optionLines),
-    ]),
+    ...help
+      .visibleCommands(program)
+      .flatMap((command) => [
+        `.SS kpctl ${text(command.name())} ${text(command.usage())}`.trimEnd(),
+        sentence(command.description()),
+        ...command.registeredArguments.flatMap((argument) =>
+          argument.description === '' ? [] : ['.TP', `\\fI${text(argument.name())}\\fR`, text(argument.description)],
+        ),
+        ...help.visibleOptions(command).flatMap(optionLines),
+      ]),
     ...sections,
     ...others.flatMap(({ title, text: story }) => [`.SH "${text(title.toUpperCase())}"`, ...blocks(story, '.SS')]),
   ];
@@ -68,7 +70,9 @@ function blockLines(block: Block, heading: string): string[] {
       return ['.PP', '.in +4n', '.nf', ...block.lines.map((line) => text(line)), '.fi', '.in'];
     case 'table':
       // Its first row says what the columns are, which a list of terms tells by itself.
-      return block.rows.slice(1).flatMap(([first = '', ...rest]) => ['.TP', spans(first), spans(rest.filter((cell) => cell !== '').join('; '))]);
+      return block.rows
+        .slice(1)
+        .flatMap(([first = '', ...rest]) => ['.TP', spans(first), spans(rest.filter((cell) => cell !== '').join('; '))]);
   }
 }
 
@@ -96,7 +100,10 @@ function escaped(plain: string): string {
     .replaceAll('`', '\\(ga')
     .replaceAll('~', '\\(ti')
     .replaceAll('^', '\\(ha')
-    .replaceAll(/[^\n\t\u0020-\u007e]/gu, (character) => `\\[u${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}]`);
+    .replaceAll(
+      /[^\n\t\u0020-\u007e]/gu,
+      (character) => `\\[u${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}]`,
+    );
 }
 
 /** A line that begins with a dot would be a macro. */

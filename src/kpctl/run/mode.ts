@@ -1,6 +1,7 @@
 import { ExitCode, Failure } from '../../platform/errors.ts';
 import { requireLinux } from '../../platform/linux.ts';
 import type { Interruption } from '../interruption.ts';
+import { Progress } from '../terminal-progress.ts';
 import type { Terminal } from '../terminal.ts';
 import type { RunRequest } from './run-in-cluster.ts';
 
@@ -23,6 +24,13 @@ const needsNamespaces = new Set([
  * a part of its connections only. Each mode's code is loaded when it is asked for: that of `network` needs Linux.
  */
 export async function run(mode: RunMode, request: RunRequest, terminal: Terminal, interruption: Interruption): Promise<number> {
+  // On a terminal, and where a workload is prepared its own steps are told.
+  using starting =
+    terminal.live === undefined || request.workload !== undefined ? undefined : new Progress(terminal, 'kpctl: connecting to the cluster');
+  return await runIn(mode, { ...request, onStart: () => starting?.done() }, terminal, interruption);
+}
+
+async function runIn(mode: RunMode, request: RunRequest, terminal: Terminal, interruption: Interruption): Promise<number> {
   const { platform } = process;
   if (mode === 'proxy' || (mode === 'auto' && platform !== 'linux')) {
     terminal.progress(

@@ -13,6 +13,8 @@ export interface RunRequest extends PlaceRequest {
   /** Whether the pods' capture is proved before their ports are claimed. */
   readonly proof: boolean;
   readonly environment: EnvironmentOverrides;
+  /** Called when all is ready, directly before COMMAND starts. */
+  readonly onStart?: () => void;
 }
 
 /**

@@ -114,6 +114,7 @@ export async function runJoined(request: RunRequest, { terminal, interruption, e
   });
   abort.signal.throwIfAborted();
   const lost = place?.prepared.lost;
+  request.onStart?.();
   const code = await runToEnd(
     () => network.start({ command: request.argv, environment }),
     interruption,

@@ -51,7 +51,8 @@ class SharedSocket {
   #retired = false;
 
   constructor({ address, port }: Endpoint, mark: number | undefined) {
-    this.#socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+    // Who waits for an answer has a timer; an idle socket is not to hold the process.
+    this.#socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4').unref();
     this.#socket.on('error', (error) => this.#fail(error));
     this.#socket.on('message', (answer) => this.#receive(answer));
     this.#socket.once('connect', () => this.#connected(mark));

@@ -1,3 +1,5 @@
+import { rmdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { z } from 'zod';
 import { Failure, messageOf, systemCode } from '../../platform/errors.ts';
 import { createLogger, type Logger } from '../../platform/log.ts';
@@ -5,6 +7,7 @@ import { findProgram } from '../../platform/programs.ts';
 import { run } from '../network/inside/run.ts';
 import { HeldJournal, journalKeys, type JournalOwner } from './journal.ts';
 import { leftJournals, thisBoot, thisNetwork } from './owner.ts';
+import { journalDirectory } from './paths.ts';
 import { ruleArguments } from './routes.ts';
 
 const rulesSchema = z.object({
@@ -42,7 +45,18 @@ export async function repair({ log = createLogger('kpctl') }: { readonly log?: L
       journal.end();
     }
   }
+  removeEmpty();
   return said;
+}
+
+/** Of one that was killed between making the folder and writing into it. */
+function removeEmpty(): void {
+  try {
+    rmdirSync(journalDirectory);
+    rmdirSync(dirname(journalDirectory));
+  } catch {
+    // Somebody's journal is in it, or it was not there.
+  }
 }
 
 /** Undoes what a journal had when it was taken, newest first. Rejects like `repair`. */

@@ -15,6 +15,8 @@ export interface ListenerPorts {
   readonly containerNames: PortOfFamily;
 }
 
+/** Not `!= unicast`: the first address of a network of IPv6 counts as anycast (RFC 4291, section 2.6.1), and may be a Service's. */
+const notOthers = 'fib daddr type { local, broadcast, multicast } return';
 const begin = 'tcp flags & (fin | syn | rst | ack) == syn';
 const table = `inet ${tableName}`;
 
@@ -45,7 +47,7 @@ export function captureRules(ports: ListenerPorts): string[] {
 
     chain('calls', 'nat', 'output', '-101'),
     rule('calls', `meta skgid ${kpeeringGid} return`),
-    rule('calls', 'fib daddr type != unicast return'),
+    rule('calls', notOthers),
     ...never('calls'),
     ...families.map(({ ip, family }) => rule('calls', `${ip} daddr @capture${family} ${begin} redirect to :${ports.local[family]}`)),
 
@@ -56,7 +58,7 @@ export function captureRules(ports: ListenerPorts): string[] {
     rule('marked', `tcp flags & (fin | syn | rst | ack) != syn ct status & dnat == 0 meta mark set ${marks.direct}`),
     chain('datagrams', 'route', 'output', 'mangle'),
     rule('datagrams', `meta mark ${packetMark} return`),
-    rule('datagrams', 'fib daddr type != unicast return'),
+    rule('datagrams', notOthers),
     ...never('datagrams'),
     rule('datagrams', 'ip daddr @capture4 jump marked'),
     rule('datagrams', 'ip6 daddr @capture6 jump marked'),
@@ -70,9 +72,19 @@ export function captureRules(ports: ListenerPorts): string[] {
       ),
     ),
 
+    // What passes through the machine and is not captured keeps its way: other than from bridges, neither TCP nor UDP, or older than we are.
+    chain('passing', 'filter', 'prerouting', 'mangle'),
+    rule('passing', 'iifname "lo" return'),
+    rule('passing', 'ct status dnat return'),
+    rule('passing', `meta iifkind "bridge" ${begin} return`),
+    rule('passing', 'meta iifkind "bridge" meta l4proto udp return'),
+    ...families.map(({ ip, family }) => rule('passing', `${ip} daddr @capture${family} meta mark set ${marks.direct}`)),
+
     // Kpctl's own calls were given the device's address before the mark gave them their way.
     chain('direct', 'nat', 'postrouting', '99'),
-    rule('direct', `meta mark ${marks.direct} oifname != "${addresses.device}" masquerade`),
+    ...families.map(({ ip, own }) =>
+      rule('direct', `meta mark ${marks.direct} ${ip} saddr ${own.replace(/[[\]]/gu, '')} oifname != "${addresses.device}" masquerade`),
+    ),
 
     ...containerRules(ports, families, { rule, chain, never }),
 
@@ -107,7 +119,7 @@ function containerRules(ports: ListenerPorts, families: readonly FamilyWords[], 
         `meta nfproto ipv${family} meta l4proto { tcp, udp } th dport 53 dnat ${ip} to ${own}:${ports.containerNames[family]}`,
       ),
     ),
-    rule('containers', 'fib daddr type != unicast return'),
+    rule('containers', notOthers),
     ...never('containers'),
     ...families.flatMap(({ ip, family, own }) => [
       rule('containers', `${ip} daddr @capture${family} ${begin} dnat ${ip} to ${own}:${ports.containers[family]}`),

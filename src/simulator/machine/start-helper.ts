@@ -43,8 +43,7 @@ class Helper implements HelperProcess {
     this.started = this.#starting.promise;
     // Whoever waits for it sees it.
     this.#detaching.promise.catch(() => undefined);
-    // From source the same file ends in .ts.
-    const program = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? 'helper/main.ts' : 'helper/main.js', import.meta.url));
+    const program = fileURLToPath(new URL('../../../bin/kpctl-helper.js', import.meta.url));
     this.#child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program], {
       detached: true,
       cwd: '/',

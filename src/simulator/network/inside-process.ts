@@ -2,8 +2,10 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { Socket as DatagramSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { getCompileCacheDir } from 'node:module';
 import { Server, Socket } from 'node:net';
 import { constants } from 'node:os';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import type { AbortOptions } from '../../platform/abort.ts';
@@ -68,7 +70,7 @@ export class InsideProcess {
     this.#child = spawn(unshare, [...namespaces, '--', ...node], {
       stdio: [stdio[0], stdio[1], 'pipe', 'ipc', stdio[2], 'pipe'],
       // Not the user's NODE_OPTIONS: COMMAND has its own environment.
-      env: { PATH: process.env['PATH'], LC_ALL: 'C' },
+      env: { PATH: process.env['PATH'], LC_ALL: 'C', ...compileCache() },
     });
     this.#exited = once(this.#child, 'exit').catch((error: unknown) => error);
     this.#child.on('error', (error) => this.#end(error.message));
@@ -255,6 +257,13 @@ export class InsideProcess {
     if (this.#child.stderr?.closed === false && this.#child.pid !== undefined) this.#child.once('close', finish);
     else finish();
   }
+}
+
+/** The helper shares kpctl's compiled modules: it starts in a third of the time. COMMAND does not get this variable. */
+function compileCache(): Readonly<Record<string, string>> {
+  const folder = getCompileCacheDir();
+  // What it answers is the folder of this version of Node, in the one that was asked for.
+  return folder === undefined ? {} : { NODE_COMPILE_CACHE: dirname(folder) };
 }
 
 const signalName = z.custom<NodeJS.Signals>((value) => typeof value === 'string' && value in constants.signals);

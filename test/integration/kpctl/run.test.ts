@@ -314,7 +314,7 @@ test('the pod through which COMMAND reaches the cluster is deleted: new connecti
   const pod = reports[0]?.pods[0]?.name ?? '';
   assert.ok(stage.pods('web').includes(pod));
   stage.lab.deletePod('default', pod);
-  await run.waitForLine(new RegExp(`^kpctl: ${pod}: the pod is gone`));
+  await run.waitForLine(new RegExp(`^kpctl: new flows leave from \\S+, and no more from ${pod}$`));
   const before = run.lines.length;
   await eventually(
     'five calls have succeeded since',

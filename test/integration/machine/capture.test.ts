@@ -165,6 +165,22 @@ test.serial('connections that were open before go on', async (t) => {
   t.is(await before.echo('after up'), 'after up');
 });
 
+test.serial('what only passes through the machine, or comes from a container and was open before, keeps its way', async (t) => {
+  await using stage = await Stage.create();
+  await stage.wan.run('ip', ['address', 'add', '10.96.7.7/32', 'dev', 'lo']);
+  await serve(stage, t, '10.96.7.7');
+  const other = await stage.world.namespace('other');
+  await stage.world.join({ namespace: stage.laptop, address: '10.7.0.1/24' }, { namespace: other, address: '10.7.0.2/24' });
+  await other.run('ip', ['route', 'add', 'default', 'via', '10.7.0.1']);
+  await stage.wan.run('ip', ['route', 'add', '10.7.0.0/24', 'via', '10.9.0.2']);
+  const before = await Talk.open(stage.container, '10.96.7.7');
+  t.is(await before.line(), 'wan to 10.96.7.7');
+  await stage.up();
+  t.is(await before.echo('under up'), 'under up');
+  t.is(await greeting(stage.container, '10.96.7.7'), 'to 10.96.7.7 80 from 172.30.0.2');
+  t.is(await greeting(other, '10.96.7.7'), 'wan to 10.96.7.7');
+});
+
 test.serial('nothing listens on a public address, and who comes to a listener without being captured is turned away', async (t) => {
   await using stage = await Stage.create();
   const before = await stage.laptop.run('ss', ['-Hltun']);

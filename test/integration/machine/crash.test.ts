@@ -11,7 +11,7 @@ const PATIENCE_MILLISECONDS = 20_000;
 
 const patterns = {
   front: ['-f', 'integration/machine/front.ts'],
-  helper: ['-f', 'machine/helper/main.ts'],
+  helper: ['-f', 'bin/kpctl-helper.js'],
   agent: ['-f', 'integration/machine/agent.ts'],
   nft: ['-x', 'nft'],
 } as const;
@@ -70,7 +70,7 @@ test.serial(`killed at ${CRASHES} random moments it leaves nothing, or the next 
 async function ended(stage: Stage, what: string): Promise<void> {
   const begin = performance.now();
   for (;;) {
-    const alive = await stage.laptop.attempt('pgrep', ['-af', 'machine/helper/main.ts|integration/machine/agent.ts|nft -i']);
+    const alive = await stage.laptop.attempt('pgrep', ['-af', 'bin/kpctl-helper.js|integration/machine/agent.ts|nft -i']);
     if (alive.code === 1) return;
     if (performance.now() - begin > PATIENCE_MILLISECONDS) throw new Error(`${what}: still there: ${alive.stdout}`);
     await pause(20);

@@ -137,7 +137,7 @@ export class Stage implements AsyncDisposable {
         'ip -4 route show table all; ip -6 route show table all | grep -v "fe80:\\|ff00:\\|anycast"',
         'ip -br link; ip -br address | sed "s/ fe80:[^ ]*//"',
         'cat /etc/resolv.conf /etc/hosts; ls -la /etc/resolv.conf',
-        'ls /var/lib',
+        'find /var/lib -type f',
         'ss -Hltun',
       ].join('; '),
     ]);

@@ -6,7 +6,7 @@ import test from 'ava';
 import { run } from '../../../src/kpctl/demo/processes.ts';
 import { commandNames } from '../../../src/kpctl/program.ts';
 
-const hook = new URL('../../harness/other-platform.mjs', import.meta.url).href;
+const hook = new URL('../../harness/other-platform.ts', import.meta.url).href;
 const kpctl = fileURLToPath(new URL('../../../bin/kpctl.js', import.meta.url));
 
 const folder = mkdtempSync(join(tmpdir(), 'kpeering-test-'));

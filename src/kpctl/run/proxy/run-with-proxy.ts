@@ -111,6 +111,7 @@ export async function runWithProxy(request: RunRequest, terminal: Terminal, inte
   });
   const line = { command: request.argv, environment, directory: process.cwd() };
   const start = async (): Promise<PlainCommand> => stack.use(await PlainCommand.start(line));
+  request.onStart?.();
   const code = await runToEnd(start, interruption, AbortSignal.any([leave.signal, ...(lost === undefined ? [] : [lost])]));
   lost?.throwIfAborted();
   return code;

@@ -10,7 +10,7 @@ import { run } from '../../network/inside/run.ts';
 import { machineAddresses as addresses } from '../addresses.ts';
 import { parseNetworks } from '../networks.ts';
 import { journalKeys } from '../journal.ts';
-import { networkRoutes, policyRules, routeChanges, ruleArguments } from '../routes.ts';
+import { networkRoutes, policyRules, routeChanges, ruleArguments, type PolicyRule } from '../routes.ts';
 import { captureRules, setStatements } from '../rules.ts';
 import type { CapturedNetworks, Journal } from '../types.ts';
 import { Answerable } from './answerable.ts';
@@ -31,14 +31,17 @@ export interface CaptureOptions {
 export class Capture implements Closeable {
   readonly #ip: string;
   readonly #log: Logger;
-  readonly #undo: (() => Promise<void>)[] = [];
+  readonly #journal: Journal;
   #families: readonly (4 | 6)[] = [4];
   #nft: NftSession | undefined;
+  #device: Device | undefined;
+  #rules: readonly PolicyRule[] = [];
   #routes: ReadonlyMap<string, string> = new Map();
   #closing: Promise<void> | undefined;
 
-  private constructor(ip: string, { log }: CaptureOptions) {
+  private constructor(ip: string, { journal, log }: CaptureOptions) {
     this.#ip = ip;
+    this.#journal = journal;
     this.#log = log;
   }
 
@@ -94,9 +97,7 @@ export class Capture implements Closeable {
     const rules = policyRules(this.#families);
 
     journal.set(journalKeys.device, { device: addresses.device });
-    this.#undo.push(async () => journal.delete(journalKeys.device));
-    const device = await Device.make(this.#ip, this.#families);
-    this.#undo.push(async () => await device.close());
+    this.#device = await Device.make(this.#ip, this.#families);
 
     const listeners = await openListeners(this.#families);
     const answerable = new Answerable();
@@ -104,32 +105,25 @@ export class Capture implements Closeable {
     await handOver(listeners);
 
     journal.set(journalKeys.rules, { rules });
-    this.#undo.push(async () => {
-      await Promise.all(rules.map(async (rule) => await run(this.#ip, ruleArguments('delete', rule)).catch(unlessGone)));
-      journal.delete(journalKeys.rules);
-    });
+    this.#rules = rules;
     const session = await NftSession.start(nft);
     this.#nft = session;
-    this.#undo.push(async () => {
-      this.#resetClients();
-      await session.close();
-    });
     await session.run(captureRules(listeners.ports));
     await this.change(networks);
     await Promise.all(rules.map(async (rule) => await run(this.#ip, ruleArguments('add', rule))));
   }
 
+  /** What the kernel has first: the disk may be slow. */
   async #close(): Promise<void> {
-    let failure: { readonly error: unknown } | undefined;
-    for (const undo of this.#undo.splice(0).toReversed()) {
-      try {
-        await undo();
-      } catch (error) {
-        this.#log.error({ err: error }, 'a change of the network could not be undone');
-        failure ??= { error };
-      }
-    }
-    if (failure !== undefined) throw failure.error;
+    if (this.#nft !== undefined) this.#resetClients();
+    await this.#nft?.close();
+    const [device, rules] = await Promise.allSettled([
+      this.#device?.close(),
+      Promise.all(this.#rules.map(async (rule) => await run(this.#ip, ruleArguments('delete', rule)).catch(unlessGone))),
+    ]);
+    if (device.status === 'fulfilled') this.#journal.delete(journalKeys.device);
+    if (rules.status === 'fulfilled') this.#journal.delete(journalKeys.rules);
+    for (const outcome of [device, rules]) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
   /** They have the source address that only captured ones have. With the rules the kernel forgets where their peers are: they would wait for long. */

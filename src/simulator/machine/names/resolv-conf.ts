@@ -65,7 +65,7 @@ export class ResolvConfIntegration implements Integration {
     if (how === undefined) throw new Error(`${resolvConfPath} cannot be changed`);
     this.#plan = plan;
     // Ours already, and the journal that tells of it is lost.
-    if (textAt(resolvConfPath)?.startsWith(ourHeader) === true) putBackKept(resolvConfPath);
+    if (textAt(resolvConfPath)?.includes(ourHeader) === true) putBackKept(resolvConfPath);
     this.#put(how);
     await this.#label();
     this.#watchOn();

@@ -14,7 +14,7 @@ test("kpctl's own group, what is not unicast and what is never captured come bef
   for (const chain of ['calls', 'datagrams']) {
     const rules = captureRules(both).filter((statement) => statement.startsWith(`add rule inet kpctl ${chain} `));
     const captured = rules.findIndex((rule) => rule.includes('@capture'));
-    for (const first of ['@never4', '@never6', 'fib daddr type != unicast']) {
+    for (const first of ['@never4', '@never6', 'fib daddr type { local, broadcast, multicast }']) {
       const index = rules.findIndex((rule) => rule.includes(first));
       t.true(index !== -1 && index < captured, `${chain}: ${first}`);
     }

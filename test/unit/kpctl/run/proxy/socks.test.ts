@@ -98,7 +98,7 @@ test("UDP ASSOCIATE carries the first sender's datagrams, and ends with its conn
   const headers = [Buffer.from([0, 0, 0, 1, 127, 0, 0, 1]), Buffer.concat([Buffer.from([0, 0, 0, 3, 3]), Buffer.from('dns')])];
   for (const header of headers) {
     client.send(Buffer.concat([header, end, Buffer.from('hello')]), relay, '127.0.0.1');
-    const [answer] = (await once(client, 'message')) as [Buffer];
+    const answer = await new Promise<Buffer>((resolve) => client.once('message', resolve));
     t.is(answer.subarray(10).toString(), 'echo hello');
   }
   let heard = 0;
