@@ -233,7 +233,7 @@ export class Interception implements Closeable {
         {
           dial: async (_destination, options) => {
             await this.#options.beforeDial?.(local, stream.signal);
-            const socket = await dialLocal(local, options);
+            const socket = await (this.#options.dial ?? dialLocal)(local, options);
             this.#dialled(entry, socket, pod);
             return socket;
           },

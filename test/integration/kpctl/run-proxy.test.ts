@@ -43,11 +43,13 @@ test('curl, wget, Python and Node reach a Service by its names, by HTTP, CONNECT
 });
 
 test('what nobody answers is 502, and a wrong password 407', async (stage) => {
+  const [pod = ''] = stage.pods('echo');
+  const closed = `${stage.address(pod)}:5301`;
   const script = `
-    curl -s -o /dev/null -w '%{http_code}\\n' http://web:81/
+    curl -s -o /dev/null -w '%{http_code}\\n' http://${closed}/
     curl -s -o /dev/null -w '%{http_code}\\n' -x http://kpctl:wrong@\${HTTP_PROXY##*@} http://web/
     curl -s --socks5-hostname kpctl:wrong@\${HTTP_PROXY##*@} http://web/ || echo socks $?
-    curl -sv --proxy "$ALL_PROXY" http://web:81/ || echo socks $?`;
+    curl -s --proxy "$ALL_PROXY" http://${closed}/ || echo socks $?`;
   const { stdout, stderr } = await proxied(stage, [], ['sh', '-c', script]);
   assert.equal(stdout, '502\n407\nsocks 97\nsocks 97\n', stderr);
 });

@@ -143,9 +143,9 @@ export class Stage implements AsyncDisposable {
     ]);
   }
 
-  /** The text of the journals that are there. */
+  /** The journals that are there, with their text: one may be empty, of who was killed before the first word. */
   async leftJournals(): Promise<string> {
-    return (await this.laptop.attempt('sh', ['-c', 'cat /var/lib/kpctl/journal/* 2>/dev/null'])).stdout;
+    return (await this.laptop.attempt('sh', ['-c', 'find /var/lib/kpctl/journal -type f -print -exec cat {} + 2>/dev/null'])).stdout;
   }
 
   /** Resolves when the state is this one, with the milliseconds until then; rejects with the difference when a look after the time shows another. */
