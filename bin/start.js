@@ -1,8 +1,8 @@
 // Starts one of the two programs. Plain JavaScript, so that an old Node says what it lacks instead of a syntax error.
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, realpathSync, statSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { homedir, userInfo } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 /**
  * @param {'kpctl' | 'kpeering'} program
@@ -56,16 +56,28 @@ function resolveDirectly() {
   });
 }
 
-/** Code for root is not taken from a folder that somebody else may write to, though sudo has left that one's name in the environment. */
+/** Code for root is not taken from a folder that somebody else may write to, or put another in the place of, though sudo has left that one's name in the environment. */
 function cacheFolder() {
   const folder = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache');
-  return process.getuid?.() !== 0 || isRoots(folder) ? folder : join(userInfo().homedir, '.cache');
+  return process.getuid?.() !== 0 ? folder : (rootsOwn(folder) ?? join(userInfo().homedir, '.cache'));
 }
 
-/** @param {string} folder of one that does not exist its parent counts */
-function isRoots(folder) {
-  const status = statSync(folder, { throwIfNoEntry: false }) ?? statSync(dirname(folder), { throwIfNoEntry: false });
-  return status !== undefined && status.uid === 0 && (status.mode & 0o022) === 0;
+/**
+ * The folder without links on its way, if root alone decides what is in it.
+ * @param {string} folder of one that does not exist its parent counts
+ */
+function rootsOwn(folder) {
+  try {
+    const real = existsSync(folder) ? realpathSync(folder) : join(realpathSync(dirname(folder)), basename(folder));
+    for (let path = existsSync(real) ? real : dirname(real), inner = true; ; path = dirname(path), inner = false) {
+      const { uid, mode } = statSync(path);
+      // In a folder like /tmp nobody removes what is another's.
+      if (uid !== 0 || ((mode & 0o022) !== 0 && (inner || (mode & 0o1000) === 0))) return undefined;
+      if (path === dirname(path)) return real;
+    }
+  } catch {
+    return undefined;
+  }
 }
 
 /** @param {string} message */

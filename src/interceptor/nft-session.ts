@@ -45,7 +45,11 @@ export class NftSession implements Closeable {
 
   /** `program`: the path of nft. Rejects with the system's error. */
   static async start(program: string): Promise<NftSession> {
-    const child = spawn(program, ['-i'], { stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(program, ['-i'], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      // Without a home that could hold it: it keeps a history of what it was told (.nft.history). We read its complaints in English.
+      env: { PATH: process.env['PATH'], LC_ALL: 'C', TERM: 'dumb', HOME: '/dev/null' },
+    });
     const session = new NftSession(child);
     await once(child, 'spawn');
     return session;

@@ -11,7 +11,8 @@ export function downCommand(program: Command, terminal: Terminal): void {
       const { takeDown } = await import('../up/take-down.ts');
       const outcome = await takeDown();
       printResult(terminal, outputFormat(options), outcome, () => {
-        if (outcome.ended !== undefined) return [`down: names and network are as before (process ${outcome.ended} has ended)`];
+        if (outcome.ended !== undefined)
+          return [...outcome.repaired, `down: names and network are as before (process ${outcome.ended} has ended)`];
         return outcome.repaired.length === 0 ? ['kpctl is not up'] : outcome.repaired;
       });
     },

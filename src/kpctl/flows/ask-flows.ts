@@ -52,7 +52,8 @@ async function answerOf(path: string, url: string, signal: AbortSignal | undefin
   });
 }
 
-function controlFolders(): string[] {
+/** Where control sockets are. */
+export function controlFolders(): string[] {
   const own = runtimeDirectory();
   if (process.getuid?.() !== 0) return [own];
   const others = [

@@ -1,5 +1,5 @@
 import { formatEndpoint } from '../../forwarder/dial.ts';
-import { table } from '../terminal.ts';
+import { printable, table } from '../terminal.ts';
 import type { FlowEvent, SeenFlow } from './seen-flows.ts';
 
 /** A flow for `-o json|yaml`. */
@@ -46,8 +46,15 @@ export function flowLine(event: FlowEvent, now: number): string {
   const who = pid === '-' ? process : `${process} (${pid})`;
   const what = direction === 'out' ? `${who} to ${peer}` : `${peer} to ${who}`;
   const through = pod === '-' ? '' : `, by ${pod}`;
-  if (event.event !== 'ended') return `${event.event === 'listed' ? 'open' : event.event} ${protocol} ${what}${through}`;
-  return `ended ${protocol} ${what}${through}: ${sent} sent, ${received} received, ${age}${event.flow.why === undefined ? '' : ` (${event.flow.why})`}`;
+  if (event.event !== 'ended') return oneLine(`${event.event === 'listed' ? 'open' : event.event} ${protocol} ${what}${through}`);
+  return oneLine(
+    `ended ${protocol} ${what}${through}: ${sent} sent, ${received} received, ${age}${event.flow.why === undefined ? '' : ` (${event.flow.why})`}`,
+  );
+}
+
+/** What a program calls itself and asks for may have anything in it. */
+function oneLine(text: string): string {
+  return printable(text).replaceAll('\n', ' ');
 }
 
 function cells({ carrier, flow, program }: SeenFlow, now: number): string[] {

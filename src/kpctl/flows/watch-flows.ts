@@ -1,13 +1,13 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { watch, type FSWatcher } from 'node:fs';
 import { deadline, type AbortOptions } from '../../platform/abort.ts';
-import { askFlows, controlSockets } from './ask-flows.ts';
+import { askFlows, controlFolders, controlSockets } from './ask-flows.ts';
 import { SeenFlows, type FlowEvent, type SeenFlow } from './seen-flows.ts';
 import type { Carrier } from './seen-flows.ts';
 import type { FindPrograms } from './programs/index.ts';
 
 /** How long one kpctl may take for its whole list. */
 const LIST_MILLISECONDS = 5_000;
-/** How often is looked for other kpctl processes. */
+/** How often is looked for other kpctl processes, where the system does not tell of a new one at once. */
 const LOOK_MILLISECONDS = 500;
 
 /** The flows of now. */
@@ -55,13 +55,14 @@ export class FlowsWatch {
   /** Resolves when the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const followers = new Set<Promise<void>>();
+    using look = new Looks(signal);
     while (!signal.aborted) {
       for (const path of controlSockets()) {
         if (this.#following.has(path)) continue;
         const follower: Promise<void> = this.#follow(path, signal).finally(() => followers.delete(follower));
         followers.add(follower);
       }
-      await delay(LOOK_MILLISECONDS, undefined, { signal }).catch(() => undefined);
+      await look.next();
     }
     await Promise.all(followers);
   }
@@ -86,6 +87,45 @@ export class FlowsWatch {
     await flows.settled();
     if (!signal.aborted) flows.end();
     this.#following.delete(path);
+  }
+}
+
+/** When to look for control sockets: one of a command that lives for a moment is to be seen, too. */
+class Looks implements Disposable {
+  readonly #watchers: readonly FSWatcher[];
+  readonly #signal: AbortSignal;
+  #wake: () => void = () => undefined;
+  #changed = false;
+  readonly #onChange = (): void => {
+    this.#changed = true;
+    this.#wake();
+  };
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+    this.#watchers = controlFolders().flatMap((folder) => {
+      try {
+        return [watch(folder, this.#onChange).on('error', () => undefined)];
+      } catch {
+        return []; // it is not there, or there are too many watches: then time tells
+      }
+    });
+    signal.addEventListener('abort', this.#onChange, { once: true });
+  }
+
+  async next(): Promise<void> {
+    if (this.#changed || this.#signal.aborted) return void (this.#changed = false);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, LOOK_MILLISECONDS);
+    this.#wake = resolve;
+    await promise;
+    clearTimeout(timer);
+    this.#changed = false;
+  }
+
+  [Symbol.dispose](): void {
+    this.#signal.removeEventListener('abort', this.#onChange);
+    for (const watcher of this.#watchers) watcher.close();
   }
 }
 

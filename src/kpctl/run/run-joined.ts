@@ -24,6 +24,7 @@ import type { Place } from './place.ts';
 import type { RunRequest } from './run-in-cluster.ts';
 import { runToEnd } from './run-to-end.ts';
 import { serveRun } from './serve-run.ts';
+import { together } from './together.ts';
 
 export interface RunContext {
   readonly terminal: Terminal;
@@ -43,23 +44,24 @@ export async function runJoined(request: RunRequest, { terminal, interruption, e
 
   const cluster = stack.use(await openCluster(request.cluster));
   // Only who asks for a workload loads all that can be done to one.
-  const findPlace = async (): Promise<Place | undefined> =>
-    request.workload === undefined
-      ? undefined
-      : await (await import('./place.ts')).findPlace(cluster, request, terminal, stack, abort.signal);
-  const joining = (async () => {
-    const [place, hello] = await Promise.all([findPlace(), laptopHello(cluster, abort)]);
+  const findPlace = async (signal: AbortSignal): Promise<Place | undefined> =>
+    request.workload === undefined ? undefined : await (await import('./place.ts')).findPlace(cluster, request, terminal, stack, signal);
+  const join = async (starting: Required<AbortOptions>) => {
+    const [place, hello] = await together((both) => [findPlace(both.signal), laptopHello(cluster, both)], starting);
     const exit = stack.use(
       makeExit({ cluster, workload: place?.workload, hello, notices, onEvent, onMoved: (from, to) => say(movedLine(from, to)) }),
     );
-    await exit.start(abort);
-    return { place, hello, exit, domain: domainOf(await exit.session(abort)) };
-  })();
-  const [network, { place, hello, exit, domain }, names] = await Promise.all([
-    early.network,
-    joining,
-    watchClusterNames(cluster, cluster.namespace, log, abort).then((made) => stack.use(made)),
-  ]);
+    await exit.start(starting);
+    return { place, hello, exit, domain: domainOf(await exit.session(starting)) };
+  };
+  const [network, { place, hello, exit, domain }, names] = await together(
+    (starting) => [
+      early.network,
+      join(starting),
+      watchClusterNames(cluster, cluster.namespace, log, starting).then((made) => stack.use(made)),
+    ],
+    abort,
+  );
 
   const flows = new FlowTable();
   const firstListen = new FirstListen(place?.ports.mappings.map(({ local }) => local) ?? []);

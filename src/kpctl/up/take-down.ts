@@ -23,6 +23,8 @@ export interface TakeDownParts {
 }
 
 const POLL_MILLISECONDS = 20;
+/** Longer than the helper gives itself to undo everything and its agent to end. */
+const PATIENCE_MILLISECONDS = 15_000;
 
 /**
  * Ends the `up` of this machine and waits until it has undone everything. Root tells the helper; whoever it works for needs no root: when their agent ends, the
@@ -33,12 +35,13 @@ export async function takeDown(parts: TakeDownParts = systemParts()): Promise<Ta
   if (running !== undefined) {
     end(running, parts);
     await untilEnded(running, parts);
-    return { ended: running.pid, repaired: [] };
   }
+  const ended = running === undefined ? {} : { ended: running.pid };
+  // Of a killed one; or of this one, where something could not be undone in time.
   const left = parts.leftovers();
-  if (left === undefined) return { repaired: [] };
+  if (left === undefined) return { ...ended, repaired: [] };
   if (parts.uid !== 0) throw leftoversFailure(left);
-  return { repaired: await parts.repair() };
+  return { ...ended, repaired: await parts.repair() };
 }
 
 /** That a killed `up` has left something which only root can undo. */
@@ -47,7 +50,7 @@ export function leftoversFailure(left: Leftovers): Failure {
 }
 
 export function describeLeftovers({ name, since }: Leftovers): string {
-  return `a "kpctl up"${name === '' ? '' : ` of ${name}`} that began at ${since.toISOString()} was killed and has left settings of this machine changed`;
+  return `a "kpctl up"${name === '' ? '' : ` of ${name}`} that began at ${since.toISOString()} was killed (or could not undo everything) and has left settings of this machine changed`;
 }
 
 function end(running: UpOwner, { uid, kill }: TakeDownParts): void {
@@ -93,6 +96,6 @@ function systemParts(): TakeDownParts {
     leftovers: () => leftovers(),
     repair: async () => await repair(),
     kill: (pid, signal) => void process.kill(pid, signal),
-    patienceMilliseconds: 10_000,
+    patienceMilliseconds: PATIENCE_MILLISECONDS,
   };
 }

@@ -115,7 +115,7 @@ export function createResolver(options: ResolverOptions): Resolve {
 
   function fromCluster(query: Query, name: string, wanted: string, dns: ClusterDns, abort: AbortOptions): Reply {
     const reply = name === query.question.name ? dns.ask(query, abort) : byFullName(query, name, dns, abort);
-    if (!(reply instanceof Promise)) return reply;
+    if (!(reply instanceof Promise)) return fitting(reply, query);
     return reply.then(
       (message) => {
         const rcode = message.readUInt8(3) & 15;

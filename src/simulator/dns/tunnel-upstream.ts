@@ -38,6 +38,8 @@ export function createTunnelUpstream(options: TunnelUpstreamOptions): Upstream {
     active += 1;
     const signal = deadline(patience, abort.signal);
     try {
+      // First: nobody would hear a session's rejection.
+      signal.throwIfAborted();
       const session = await unlessAborted(options.session({ signal }), signal);
       const servers = serversOf(session);
       return transport === 'udp' ? await byUdp(session, servers, message, signal) : await byTcp(session, servers, message, signal);
@@ -163,7 +165,6 @@ async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promi
   const abort = (): void => reject(signal.reason);
   signal.addEventListener('abort', abort, { once: true });
   try {
-    signal.throwIfAborted();
     return await Promise.race([promise, aborted]);
   } finally {
     signal.removeEventListener('abort', abort);

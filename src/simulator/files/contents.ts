@@ -1,6 +1,7 @@
 import { Failure, messageOf } from '../../platform/errors.ts';
 import { resourceValue, type Allocatable } from '../environment/downward.ts';
 import { downwardFieldText } from './downward-files.ts';
+import { staysBelow } from './inner-path.ts';
 import type {
   DownwardItem,
   FilesConfigMap,
@@ -63,7 +64,10 @@ export async function volumeContents(volume: Volume, { pod, container, read }: C
 
   for (const source of sourcesOf(volume)) {
     try {
-      for (const [path, file] of await sourceFiles(source)) files.set(path, file);
+      const made = await sourceFiles(source);
+      const stray = made.find(([path]) => !staysBelow(path) || path.startsWith('..'));
+      if (stray !== undefined) throw new Missing(`the path "${stray[0]}" leads out of it`);
+      for (const [path, file] of made) files.set(path, file);
     } catch (error) {
       if (!(error instanceof Missing)) throw error;
       problems.push(`volume ${volume.name}: ${error.message}`);

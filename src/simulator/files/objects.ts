@@ -49,7 +49,8 @@ const defaultMode = optional(z.int());
 
 /** A volume; of the kinds that are not imitated nothing is known but that one of the others is set. */
 export const volumeSchema = z.looseObject({
-  name: z.string(),
+  /** A DNS label: it becomes the name of a folder. */
+  name: z.string().regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/),
   configMap: optional(z.object({ name: optional(z.string()), items, defaultMode, optional: optional(z.boolean()) })),
   secret: optional(z.object({ secretName: optional(z.string()), items, defaultMode, optional: optional(z.boolean()) })),
   downwardAPI: optional(z.object({ items: optional(z.array(downwardItem)), defaultMode })),

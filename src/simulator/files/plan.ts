@@ -1,5 +1,7 @@
+import { posix } from 'node:path';
 import { chooseContainer } from '../environment/container.ts';
 import { expand } from '../environment/expansion.ts';
+import { staysBelow } from './inner-path.ts';
 import { volumeSchema, type FilesContainer, type FilesPod, type Volume } from './objects.ts';
 
 /** A volume at a path of the container. */
@@ -50,14 +52,17 @@ export function planFiles(pod: FilesPod, containerName: string | undefined, vari
     }
     const parsed = volumeSchema.safeParse(raw);
     const subPath = subPathOf(mount, variables);
-    if (!parsed.success || subPath === undefined) {
-      const what = parsed.success ? `its subPath ${mount.subPathExpr} needs a variable that is not set` : 'it is not as expected';
+    if (!parsed.success || subPath === undefined || (subPath !== '' && !staysBelow(subPath))) {
+      const missing = `its subPath ${mount.subPathExpr} needs a variable that is not set`;
+      const what = !parsed.success ? 'it is not as expected' : subPath === undefined ? missing : `its subPath ${subPath} leads out of it`;
       problems.push(`volume ${mount.name} at ${mount.mountPath} is left out: ${what}`);
       continue;
     }
     const volume = kind === 'emptyDir' ? { ...parsed.data, emptyDir: parsed.data.emptyDir ?? {} } : parsed.data;
     used.set(mount.name, volume);
-    mounts.push({ path: mount.mountPath, volume: mount.name, subPath, readOnly: mount.readOnly === true || alwaysReadOnly(volume) });
+    // The kubelet takes a relative one from the root, and the runtime one with `..` for what it comes to.
+    const path = posix.resolve('/', mount.mountPath);
+    mounts.push({ path, volume: mount.name, subPath, readOnly: mount.readOnly === true || alwaysReadOnly(volume) });
   }
   return {
     container,

@@ -1,5 +1,7 @@
 import {
+  chmodSync,
   closeSync,
+  fchmodSync,
   fdatasyncSync,
   fstatSync,
   fsyncSync,
@@ -9,6 +11,7 @@ import {
   rmdirSync,
   statSync,
   unlinkSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -79,6 +82,7 @@ export class HeldJournal implements Journal {
   readonly #path: string;
   readonly #fd: number;
   readonly #keys = new Set<string>();
+  #torn = false;
   /** What was there before. */
   readonly found: JournalContent;
 
@@ -139,17 +143,25 @@ export class HeldJournal implements Journal {
   }
 
   #write(line: object): void {
-    writeSync(this.#fd, `${JSON.stringify(line)}\n`);
+    // All of it, or an error: a disk that becomes full takes a part first. After that part, whatever comes begins on a line of its own.
+    const begin = this.#torn ? '\n' : '';
+    this.#torn = true;
+    writeFileSync(this.#fd, `${begin}${JSON.stringify(line)}\n`);
+    this.#torn = false;
     fdatasyncSync(this.#fd);
   }
 }
 
 function openJournal(path: string): number {
   for (;;) {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+    const folder = dirname(path);
+    const made = mkdirSync(folder, { recursive: true });
     try {
+      // Readable by all, also where root's umask says otherwise: every user's kpctl looks.
+      if (made !== undefined) for (let of = folder; of.length >= made.length; of = dirname(of)) chmodSync(of, 0o755);
       const fd = openSync(path, 'a+', 0o644);
-      synchronizeFolder(dirname(path));
+      fchmodSync(fd, 0o644);
+      synchronizeFolder(folder);
       return fd;
     } catch (error) {
       // Removed by the one before us, in this moment.

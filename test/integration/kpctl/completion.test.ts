@@ -55,8 +55,8 @@ async function typed(stage: Stage, shell: readonly string[], sourcing: string, l
   const child = spawn(words[0] ?? '', words.slice(1), { env: environment });
   let output = '';
   const says = async (text: RegExp): Promise<string> => {
-    while (!text.test(output)) await new Promise((resolve) => child.stdout.once('data', resolve));
-    return text.exec(output)?.[1] ?? '';
+    while (!text.test(stripped(output))) await new Promise((resolve) => child.stdout.once('data', resolve));
+    return text.exec(stripped(output))?.[1] ?? '';
   };
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const ended = new Promise((resolve) => child.once('close', resolve));
@@ -71,10 +71,9 @@ async function typed(stage: Stage, shell: readonly string[], sourcing: string, l
     while (stripped(output.slice(before)).length <= line.length) await new Promise((resolve) => child.stdout.once('data', resolve));
     clearInterval(again);
     child.stdin.write("\u0001echo '=>' \r");
-    return (await says(/\r?\n=> ([^\r\n]*)/)).trim();
+    return (await says(/\n=> ([^\n]*)\n/)).trim();
   } finally {
     child.stdin.end('exit\r');
-    child.kill('SIGHUP');
     await ended;
   }
 }
@@ -109,7 +108,7 @@ test('workloads, namespaces, contexts, containers, ports and Services come from 
   assert.deepEqual(await fromCluster(stage, 'env', 'web', '-c', ''), ['web']);
   assert.deepEqual(await fromCluster(stage, 'intercept', 'deployment/web', '--port', '3000:ht'), ['3000:http']);
   assert.deepEqual(await fromCluster(stage, 'run', '-w', 'web', '--port', '80'), ['8080']);
-  assert.deepEqual(await fromCluster(stage, 'intercept', 'web', '--outbound', '5000:we'), ['5000:web:80']);
+  assert.deepEqual(await fromCluster(stage, 'intercept', 'web', '--outbound', '5000:we'), ['5000:web:80', '5000:web:81']);
 });
 
 test('a cluster that cannot be reached or asked is silent, and fast', async (stage) => {

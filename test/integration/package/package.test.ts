@@ -85,7 +85,7 @@ test('the package has the programs, the rules, the manifests and what they are d
     'package.json',
   ]);
   t.deepEqual(
-    packed.filter((path) => /\.(?:ts|map|tar)$|tsconfig|Dockerfile|stale/u.test(path)),
+    packed.filter((path) => /\.(?:ts|map|tar)$|tsconfig|Dockerfile|stale\./u.test(path)),
     [],
   );
 });

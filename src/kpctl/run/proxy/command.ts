@@ -35,6 +35,8 @@ export class PlainCommand implements Closeable {
       const child = spawn(file, parameters, { cwd: line.directory, env: line.environment, stdio: 'inherit' });
       const exited = exitOf(child);
       await once(child, 'spawn');
+      // A signal that it may not be sent (it has become another user's, as sudo does) does not get there; that is all.
+      child.on('error', () => undefined);
       return new PlainCommand(child, group, exited);
     } catch (error) {
       await group.close();

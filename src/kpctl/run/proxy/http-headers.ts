@@ -32,11 +32,16 @@ export function parseAuthority(text: string, defaultPort?: number): { readonly h
 /** Of one hop only (RFC 9110, section 7.6.1), and what only old clients send. */
 const hopByHop = new Set(['connection', 'proxy-connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'te', 'upgrade']);
 
+/** How long a body is must be passed on with the body, whatever Connection names: else its rest would be read as the next message. */
+const framing = new Set(['content-length', 'transfer-encoding']);
+
 /** Name and value, name and value, as Node's `rawHeaders`; what is of this hop only, and what Connection names, is left out. */
 function* kept(raw: readonly string[], also: readonly string[]): Generator<readonly [string, string]> {
   const named = new Set(also);
   for (const [name, value] of pairs(raw)) {
-    if (name.toLowerCase() === 'connection') for (const token of value.split(',')) named.add(token.trim().toLowerCase());
+    if (name.toLowerCase() === 'connection') {
+      for (const token of value.split(',').map((one) => one.trim().toLowerCase())) if (!framing.has(token)) named.add(token);
+    }
   }
   for (const [name, value] of pairs(raw)) {
     const lower = name.toLowerCase();

@@ -97,12 +97,28 @@ export class HttpProxy {
       upstream.on('error', failed);
       upstream.on('continue', () => response.writeContinue());
       upstream.on('information', ({ statusCode, headers }) => {
-        if (statusCode === 103 && headers['link'] !== undefined) response.writeEarlyHints({ link: headers['link'] });
+        try {
+          if (statusCode === 103 && headers['link'] !== undefined) response.writeEarlyHints({ link: headers['link'] });
+        } catch {
+          // Node takes not every Link for one; a hint may be left out.
+        }
       });
-      upstream.on('response', (from) => passOn(from, response, request.socket));
+      upstream.on('response', (from) => {
+        try {
+          passOn(from, response, request.socket);
+        } catch (error) {
+          // A status that is none, say.
+          failed(error instanceof Error ? error : new Error(messageOf(error)));
+          upstream.destroy();
+        }
+      });
       response.once('close', () => response.writableFinished || upstream.destroy());
       if (bodiless) upstream.end();
-      else request.on('error', () => upstream.destroy()).pipe(upstream);
+      else {
+        // The server may want to answer before there is a body.
+        upstream.flushHeaders();
+        request.on('error', () => upstream.destroy()).pipe(upstream);
+      }
     };
     const refused = (error: unknown): void => answer(request, response, answerTo(error));
     const repeat = (): void => void attempt(true).catch(refused);
@@ -145,16 +161,17 @@ export class HttpProxy {
   ): Promise<ClientRequest> {
     let agent = this.#upstreams.get(client);
     if (agent === undefined) this.#upstreams.set(client, (agent = new UpstreamConnections(client, this.#dialler)));
-    const { requestTarget, proxyAuthorization } = await agent.prepare(target, fresh);
-    return httpRequest({
-      agent,
-      host: target.host,
-      port: target.port,
-      method,
-      path: requestTarget,
-      headers: requestHeaders({ method, rawHeaders, target, upgrade, proxyAuthorization }),
-      maxHeaderSize: MOST_HEADER_BYTES,
-    });
+    return await agent.request(target, fresh, ({ requestTarget, proxyAuthorization }) =>
+      httpRequest({
+        agent,
+        host: target.host,
+        port: target.port,
+        method,
+        path: requestTarget,
+        headers: requestHeaders({ method, rawHeaders, target, upgrade, proxyAuthorization }),
+        maxHeaderSize: MOST_HEADER_BYTES,
+      }),
+    );
   }
 
   #allowed(request: IncomingMessage): boolean {

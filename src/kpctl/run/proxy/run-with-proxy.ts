@@ -20,6 +20,7 @@ import { findPlace } from '../place.ts';
 import type { RunRequest } from '../run-in-cluster.ts';
 import { runToEnd } from '../run-to-end.ts';
 import { serveRun } from '../serve-run.ts';
+import { together } from '../together.ts';
 import { PlainCommand } from './command.ts';
 import { Dialler } from './dialler.ts';
 import { proxyVariables, withoutProxies } from './environment.ts';
@@ -47,12 +48,14 @@ export async function runWithProxy(request: RunRequest, terminal: Terminal, inte
   await using stack = new OwnedStack();
 
   const cluster = stack.use(await openCluster(request.cluster));
-  const helloAnswer = laptopHello(cluster, abort);
-  const [place, names, hello] = await Promise.all([
-    findPlace(cluster, request, terminal, stack, interrupted),
-    watchClusterNames(cluster, cluster.namespace, log, abort).then((made) => stack.use(made)),
-    helloAnswer,
-  ]);
+  const [place, names, hello] = await together(
+    (starting) => [
+      findPlace(cluster, request, terminal, stack, starting.signal),
+      watchClusterNames(cluster, cluster.namespace, log, starting).then((made) => stack.use(made)),
+      laptopHello(cluster, starting),
+    ],
+    abort,
+  );
   const exit = stack.use(
     makeExit({ cluster, workload: place?.workload, hello, notices, onEvent, onMoved: (from, to) => say(movedLine(from, to)) }),
   );

@@ -108,6 +108,9 @@ export class SocksProxy {
     await using datagrams = await SocksDatagrams.open({
       resolve: async (host) => (await this.#dialler.addressesOf(host))[0],
       onAssociation: this.#onAssociation,
+    }).catch(() => {
+      // No port or no descriptor is left: this association's failure, and not kpctl's end.
+      throw refusal(Reply.failed);
     });
     if (socket.destroyed) return;
     socket.write(reply(Reply.done, '127.0.0.1', datagrams.port));

@@ -9,6 +9,9 @@ const HIGH_WATER_MARK = 64 * 1024;
  * ECONNRESET, and destroying it before both directions have ended is a reset. Its owner handles `error`.
  */
 export class StreamDuplex extends Duplex {
+  /** Payload, as a Socket counts it. */
+  bytesRead = 0;
+  bytesWritten = 0;
   readonly #stream: TunnelStream;
   /** Given to the reader, and not given back as credit yet. */
   #owed = 0;
@@ -20,6 +23,7 @@ export class StreamDuplex extends Duplex {
     this.#stream = stream;
     stream.attach({
       data: (chunk) => {
+        this.bytesRead += chunk.length;
         this.#owed += chunk.length;
         if (this.push(chunk)) this.#giveBack();
       },
@@ -43,6 +47,7 @@ export class StreamDuplex extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    this.bytesWritten += chunk.length;
     if (this.#stream.write(chunk)) callback();
     else this.#waiting = callback;
   }

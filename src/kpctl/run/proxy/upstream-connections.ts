@@ -35,8 +35,11 @@ export class UpstreamConnections extends Agent {
     });
   }
 
-  /** Makes sure that there is a connection for the request that is made directly after. `fresh`: none that was used before. Rejects with Refusal. */
-  async prepare(target: Target, fresh: boolean): Promise<UpstreamRoute> {
+  /**
+   * Makes sure that there is a connection, and makes the request on it, with no other of a program that does not wait for answers between. `fresh`: on none
+   * that was used before. Rejects with Refusal.
+   */
+  async request(target: Target, fresh: boolean, make: (route: UpstreamRoute) => ClientRequest): Promise<ClientRequest> {
     const { host, port } = target;
     const name = this.getName({ host, port });
     const idle = this.freeSockets[name] ?? [];
@@ -45,10 +48,19 @@ export class UpstreamConnections extends Agent {
       const source = { address: this.#client.remoteAddress ?? '127.0.0.1', port: this.#client.remotePort ?? 0 };
       const dialled = await this.#dialler.dial({ host, port, use: 'http', source, signal: this.#gone.signal });
       this.#proxies.set(name, dialled.kind === 'socket' ? dialled.proxy : undefined);
-      this.#prepared?.destroy();
       this.#prepared = asDuplex(dialled).on('error', () => undefined);
       if (this.#client.destroyed) this.#prepared.destroy();
     }
+    try {
+      return make(this.#route(name, target));
+    } finally {
+      // An earlier request has left its connection meanwhile, which the agent prefers; or there is no request.
+      this.#prepared?.destroy();
+      this.#prepared = undefined;
+    }
+  }
+
+  #route(name: string, target: Target): UpstreamRoute {
     const proxy = this.#proxies.get(name);
     if (proxy === undefined) return { requestTarget: target.path, proxyAuthorization: undefined };
     return { requestTarget: `http://${target.authority}${target.path}`, proxyAuthorization: proxyAuthorization(proxy) };

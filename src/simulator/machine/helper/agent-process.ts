@@ -17,6 +17,11 @@ export interface AgentHandlers {
 const MOST_LAST_WORDS = 4096;
 /** How long an agent has to say goodbye to the cluster. */
 const END_MILLISECONDS = 1000;
+/**
+ * What the loader and the C library obey, and do not in a program that is set-uid (ld.so(8), secure-execution mode): setpriv begins as root,
+ * and sudo has kept these from root on purpose.
+ */
+const obeyedAtStart = /^(LD_.*|GLIBC_TUNABLES|GCONV_PATH|GETCONF_DIR|LOCPATH|MUSL_LOCPATH|NLSPATH|MALLOC_TRACE)$/;
 /** Its exit may be known a moment after its channel has closed. */
 const EXIT_MILLISECONDS = 50;
 
@@ -39,7 +44,7 @@ export class AgentProcess {
     this.#handlers = handlers;
     this.#child = spawn(requireProgram('setpriv', 'util-linux'), [...privileges(caller), '--', ...command], {
       cwd: caller.directory,
-      env: { ...caller.environment },
+      env: harmless(caller.environment),
       stdio: ['ignore', 'ignore', 'pipe', 'ipc', 'pipe'],
     });
     this.#exited = new Promise((resolve) => {
@@ -102,6 +107,10 @@ export class AgentProcess {
     this.#ended = true;
     this.#handlers.onEnd([this.#stderr.trim(), why].filter((text) => text !== '').join('; '));
   }
+}
+
+function harmless(environment: Caller['environment']): Record<string, string> {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !obeyedAtStart.test(name)));
 }
 
 /** Arguments of setpriv(1). */

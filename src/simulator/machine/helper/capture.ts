@@ -110,7 +110,9 @@ export class Capture implements Closeable {
     this.#nft = session;
     await session.run(captureRules(listeners.ports));
     await this.change(networks);
-    await Promise.all(rules.map(async (rule) => await run(this.#ip, ruleArguments('add', rule))));
+    // All have ended before one is removed again: what is still being added would stay.
+    const added = await Promise.allSettled(rules.map(async (rule) => await run(this.#ip, ruleArguments('add', rule))));
+    for (const outcome of added) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
   /** What the kernel has first: the disk may be slow. */
@@ -156,5 +158,8 @@ function asFailure(error: unknown): Failure {
       cause: error,
     });
   }
-  return new Failure('MACHINE_SETUP_FAILED', `the machine's traffic cannot be captured: ${message}`, { cause: error });
+  return new Failure('MACHINE_SETUP_FAILED', `the machine's traffic cannot be captured: ${message}`, {
+    remedy: 'run "kpctl doctor", which tells what this machine lacks; or join single commands with kpctl run -- COMMAND',
+    cause: error,
+  });
 }

@@ -1,4 +1,4 @@
-import { closeSync, existsSync } from 'node:fs';
+import { closeSync, existsSync, readFileSync } from 'node:fs';
 import { Failure, messageOf } from '../../../platform/errors.ts';
 import type { Closeable } from '../../../platform/owned.ts';
 import { openTun } from '../../../platform/tun.ts';
@@ -8,9 +8,10 @@ import { deviceBatch } from '../routes.ts';
 
 const { device: name } = machineAddresses;
 
-/** Families that this machine has: a kernel can be without IPv6, and a system can switch it off. */
+/** Families that this machine has: a kernel can be without IPv6, and a system can switch it off, also for all devices to come but loopback. */
 export async function machineFamilies(ip: string): Promise<readonly (4 | 6)[]> {
   if (!existsSync('/proc/net/if_inet6')) return [4];
+  if (readFileSync('/proc/sys/net/ipv6/conf/default/disable_ipv6', 'utf8').trim() === '1') return [4];
   const addresses = await run(ip, ['-6', 'address', 'show', 'dev', 'lo']);
   return addresses.includes('::1/128') ? [4, 6] : [4];
 }

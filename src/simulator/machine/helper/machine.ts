@@ -131,5 +131,8 @@ function portsOf({ ports }: CaptureListeners): number[] {
 
 function asFailure(error: unknown): Failure {
   if (error instanceof Failure) return error;
-  return new Failure('MACHINE_SETUP_FAILED', `this machine could not be joined: ${messageOf(error)}`, { cause: error });
+  return new Failure('MACHINE_SETUP_FAILED', `this machine could not be joined: ${messageOf(error)}`, {
+    remedy: 'run "kpctl doctor", which tells what this machine lacks; or join single commands with kpctl run -- COMMAND',
+    cause: error,
+  });
 }

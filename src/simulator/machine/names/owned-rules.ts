@@ -16,7 +16,8 @@ export class OwnedRules {
   constructor() {
     this.#child = spawn(requireProgram('nft', 'nftables'), ['-i'], {
       stdio: ['pipe', 'ignore', 'pipe'],
-      env: { LC_ALL: 'C', TERM: 'dumb', HOME: '/' },
+      // Without a home that could hold its history (.nft.history).
+      env: { LC_ALL: 'C', TERM: 'dumb', HOME: '/dev/null' },
       cwd: '/',
     });
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -116,3 +116,16 @@ test('bytes and ages are short', (t) => {
   t.deepEqual([0, 1023, 1536, 20 * 1024 ** 2, 3 * 1024 ** 4].map(bytes), ['0 B', '1023 B', '1.5 KiB', '20 MiB', '3 TiB']);
   t.deepEqual([0, 119_000, 150_000, 3_600_000, 7_200_000, 200 * 3_600_000].map(duration), ['0s', '119s', '2m30s', '60m', '2h', '8d']);
 });
+
+test('what a program calls itself and has asked for cannot speak to the terminal', (t) => {
+  const text = flowLine(
+    {
+      event: 'ended',
+      carrier: { pid: 77, kind: 'up' },
+      flow: flow(1, { asked: 'a\u001B[2Jb', why: 'no\nmore', state: 'ended', until: 2_000 }),
+      program: { pid: 5, name: 'x\u001B]0;root\u0007' },
+    },
+    2_000,
+  );
+  t.is(text, 'ended tcp x\u{fffd}]0;root\u{fffd} (5) to a\u{fffd}[2Jb:80: 0 B sent, 0 B received, 1s (no more)');
+});

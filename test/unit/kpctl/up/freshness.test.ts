@@ -60,6 +60,9 @@ test('a changed way is told once, and a clock that has jumped is a machine that 
   for (const listener of listeners) listener();
   t.deepEqual(told, ['route']);
   clock += 60_000;
+  // Its timer keeps no process alive.
+  const alive = setInterval(() => undefined, 1000);
+  t.teardown(() => clearInterval(alive));
   await slept.promise;
   t.deepEqual(told, ['route', 'slept']);
 });

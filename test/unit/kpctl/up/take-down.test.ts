@@ -67,3 +67,9 @@ test('a helper that does not end is told, and one that has ended by itself meanw
   });
   t.deepEqual(await takeDown(gone), { ended: 100, repaired: [] });
 });
+
+test('what an up that was ended could not undo is repaired by root and told to others, and is not called down', async (t) => {
+  const left = { leftovers: () => ({ name: 'alice', since }) };
+  t.deepEqual(await takeDown(machine(alices, { ...left, uid: 0 })), { ended: 100, repaired: ['a rule is gone'] });
+  t.is((await t.throwsAsync(takeDown(machine(alices, left)), { instanceOf: Failure }))?.code, 'UP_LEFTOVERS');
+});

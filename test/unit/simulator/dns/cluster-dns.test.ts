@@ -169,3 +169,27 @@ test('programs see synthetic addresses, in answers of both kinds and in the name
   t.deepEqual([known.answers[0]?.name, data(known)], [reverseName('fd6b::1'), ['db.data.svc.cluster.local']]);
   t.is((await resolver({ addresses: synthetic })(reverseName('198.18.9.9'), TYPE.PTR)).header.rcode, RCODE.NXDOMAIN);
 });
+
+test('an answer that is longer than the client takes is cut, also when it was kept', async (t) => {
+  const answers = Array.from({ length: 60 }, (_, index) => `10.96.2.${index}`);
+  const elsewhere: Upstream = {
+    // It does not keep to the size that the client announces.
+    query: async (bytes) => {
+      const parsed = parseQuery(bytes, 'tcp');
+      if (parsed.kind !== 'query') throw new Error('malformed');
+      const { name } = parsed.query.question;
+      const record = { name, type: TYPE.A, class: Packet.CLASS.IN, ttl: 60 } as const;
+      return encodeAnswer(parsed.query, {
+        ...outside(parsed.query),
+        answers: answers.map((address) => ({ ...record, address })),
+      });
+    },
+  };
+  const records = watchingShop();
+  const resolve = createResolver({ zone: createZone({ records }), records, elsewhere, log: silentLogger });
+  for (const when of ['asked', 'kept']) {
+    const reply = await resolve(query('many.data.svc.cluster.local', TYPE.A, 'udp', 600));
+    t.true(reply.length <= 600, when);
+    t.is(reply.readUInt8(2) & 2, 2, when);
+  }
+});

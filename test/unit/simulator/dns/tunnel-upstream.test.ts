@@ -105,3 +105,10 @@ test('a server that refuses, a session that ends, and one that does not come are
   stop.abort(new Error('stopped'));
   await t.throwsAsync(stopped, { message: 'stopped' });
 });
+
+test('a question that is given up before it is asked asks nobody, and is no error that nobody hears', async (t) => {
+  const session = async (): Promise<never> => await Promise.reject(new Error('there is no tunnel'));
+  const upstream = createTunnelUpstream({ session });
+  const signal = AbortSignal.abort(new Error('given up'));
+  await t.throwsAsync(upstream.query(query('web.shop.svc.corp.example', TYPE.A).bytes, 'udp', { signal }), { message: 'given up' });
+});

@@ -163,3 +163,39 @@ test('mounts are planned parents first, what is not imitated is named with its k
 test("text of the downward API is quoted as Go's %q does it", (t) => {
   t.is(goQuote('a\tb\u0001é\u00a0\u{1F600}\u200b'), String.raw`"a\tb\x01é\u00a0` + '\u{1F600}' + String.raw`\u200b"`);
 });
+
+test('no path that a cluster names leads out of its volume, nor around its mount point', async (t) => {
+  for (const path of ['../up', 'a/../../up', '/etc/cron.d/x', '..data', '']) {
+    const items = [{ key: 'app.conf', path }];
+    const { files, problems } = await contentsOf({ configMap: { name: 'settings', items } });
+    t.deepEqual([...files.keys()], [], path);
+    t.deepEqual(problems, [`volume v: the path "${path}" leads out of it`]);
+  }
+  const keys = await contentsOf({ secret: { secretName: 'odd' } }, {}, { secret: async () => ({ data: { '../x': '' } }) });
+  t.deepEqual(keys.problems, ['volume v: the path "../x" leads out of it']);
+  const made = pod({
+    volumes: [
+      { name: 'scratch', emptyDir: {} },
+      { name: '../out', emptyDir: {} },
+    ],
+    mounts: [
+      { name: 'scratch', mountPath: '/a', subPath: '../x' },
+      { name: 'scratch', mountPath: '/b', subPathExpr: 'of/$(NAME)' },
+      { name: 'scratch', mountPath: '/c', subPath: '/etc' },
+      { name: '../out', mountPath: '/d' },
+      { name: 'scratch', mountPath: '/opt/none/../../srv/here/' },
+      { name: 'scratch', mountPath: 'relative' },
+    ],
+  });
+  const plan = planFiles(made, undefined, new Map([['NAME', '../../..']]));
+  t.deepEqual(
+    plan.mounts.map(({ path }) => path),
+    ['/relative', '/srv/here'],
+  );
+  t.deepEqual(plan.problems, [
+    'volume scratch at /a is left out: its subPath ../x leads out of it',
+    'volume scratch at /b is left out: its subPath of/../../.. leads out of it',
+    'volume scratch at /c is left out: its subPath /etc leads out of it',
+    'volume ../out at /d is left out: it is not as expected',
+  ]);
+});

@@ -1,6 +1,7 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test from 'ava';
 import { HeldJournal, journalPath, parseJournal, type JournalOwner } from '../../../../src/simulator/machine/journal.ts';
 import { isAlive, leftovers, owner, startOf, thisBoot, thisNetwork } from '../../../../src/simulator/machine/owner.ts';
@@ -109,4 +110,46 @@ test('what an earlier boot has left is left here, and what a living network name
   other.own({ ...me(), network: 1, boot: 'an earlier one' });
   t.is(leftovers(directory)?.name, 'alice');
   t.false(isAlive({ ...me(), boot: 'an earlier one' }));
+});
+
+test("every user can read it, also where root's files are not for others", (t) => {
+  const path = journalPath(
+    1,
+    folder((undo) => t.teardown(undo)),
+  );
+  const journal = new URL('../../../../src/simulator/machine/journal.ts', import.meta.url).href;
+  const code = `const { HeldJournal } = await import('${journal}'); HeldJournal.take('${path}');`;
+  execFileSync('/bin/sh', [
+    '-c',
+    'umask 077; exec "$0" --disable-warning=ExperimentalWarning --input-type=module -e "$1"',
+    process.execPath,
+    code,
+  ]);
+  t.deepEqual(
+    [path, dirname(path), dirname(dirname(path))].map((one) => (statSync(one).mode & 0o777).toString(8)),
+    ['644', '755', '755'],
+  );
+});
+
+test('an entry of which the disk has taken a part only is an error, and what is written after it is not lost', (t) => {
+  const path = journalPath(
+    1,
+    folder((undo) => t.teardown(undo)),
+  );
+  const journal = new URL('../../../../src/simulator/machine/journal.ts', import.meta.url).href;
+  const code = [
+    `import { execFileSync } from 'node:child_process';`,
+    `const { HeldJournal } = await import('${journal}');`,
+    `const journal = HeldJournal.take('${path}');`,
+    `const limit = (bytes) => execFileSync('prlimit', ['--pid', String(process.pid), '--fsize=' + bytes + ':']);`,
+    `limit(100);`,
+    `try { journal.set('a', { text: 'a'.repeat(200) }); process.stdout.write('taken'); } catch { process.stdout.write('refused'); }`,
+    `limit(100_000);`,
+    `journal.set('b', { text: 'b' });`,
+  ].join('\n');
+  const said = execFileSync(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', code], {
+    encoding: 'utf8',
+  });
+  t.is(said, 'refused');
+  t.deepEqual([...parseJournal(readFileSync(path, 'utf8')).entries], [['b', { text: 'b' }]]);
 });

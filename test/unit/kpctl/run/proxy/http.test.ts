@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Agent, request, type IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import type { FlowSnapshot } from '../../../../../src/kpctl/flows/flow-table.ts';
 import type { ProxyServer } from '../../../../../src/kpctl/run/proxy/proxy-server.ts';
 import { authorization, dial, endingOf, httpServer, proxyStage, readUntil, tcpServer } from './stage.ts';
 
@@ -335,4 +336,96 @@ test('closing it resets what is open, and leaves no connection in the tunnel', a
   t.deepEqual(await Promise.all(ends), ['ECONNRESET', 'ECONNRESET']);
   while (session.activeStreams > 0) await delay(5);
   t.is(session.activeStreams, 0);
+});
+
+test('an answer that HTTP does not know is a 502, a hint that is none is left out, and the proxy lives on', async (t) => {
+  const port = await tcpServer(t, (socket) => {
+    socket.once('data', (chunk: Buffer) => {
+      if (chunk.toString().startsWith('GET /status')) socket.end('HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n');
+      else socket.end('HTTP/1.1 103 Early Hints\r\nLink: nothing like a link\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+    });
+  });
+  const { proxy } = await proxyStage(t, { names, cluster: { '10.96.0.1:80': port } });
+  t.is((await get(proxy, 'http://web/status')).status, 502);
+  t.like(await get(proxy, 'http://web/hint'), { status: 200, body: 'ok' });
+});
+
+test('the length of a body stays with it, also where Connection names it', async (t) => {
+  const seen: string[] = [];
+  const server = await httpServer(t, (incoming, response) => {
+    let body = '';
+    incoming.on('data', (chunk: Buffer) => (body += chunk.toString()));
+    incoming.on('end', () => {
+      seen.push(`${incoming.method} ${incoming.url} ${body}`);
+      response.end('ok');
+    });
+  });
+  const { proxy } = await proxyStage(t, { names, cluster: { '10.96.0.1:80': server.port } });
+  const inner = 'GET /inner HTTP/1.1\r\nHost: web\r\n\r\n';
+  for (const [field, body] of [
+    [`Content-Length: ${inner.length}`, inner],
+    ['Transfer-Encoding: chunked', `${inner.length.toString(16)}\r\n${inner}\r\n0\r\n\r\n`],
+  ]) {
+    const socket = await dial(t, proxy);
+    const named = field?.split(':')[0];
+    socket.write(`POST http://web/outer HTTP/1.1\r\nHost: web\r\n${authorization(proxy)}Connection: ${named}\r\n${field}\r\n\r\n${body}`);
+    t.regex(await readUntil(socket, 'ok'), /^HTTP\/1\.1 200 /, named);
+  }
+  t.deepEqual(seen, [`POST /outer ${inner}`, `POST /outer ${inner}`]);
+});
+
+test('requests that do not wait for each other reach their own servers', async (t) => {
+  const one = await httpServer(t, (incoming, response) => response.end(`one ${incoming.url};`));
+  const other = await httpServer(t, (incoming, response) => response.end(`other ${incoming.url};`));
+  const { proxy } = await proxyStage(t, {
+    names: { ...names, 'api.shop.svc.cluster.local': '10.96.0.2' },
+    cluster: { '10.96.0.1:80': one.port, '10.96.0.2:80': other.port },
+  });
+  const socket = await dial(t, proxy);
+  const hosts = ['web', 'api', 'web', 'api', 'web', 'web'];
+  const requests = hosts
+    .map((host, index) => `GET http://${host}/${index} HTTP/1.1\r\nHost: ${host}\r\n${authorization(proxy)}\r\n`)
+    .join('');
+  for (let round = 0; round < 3; round += 1) {
+    socket.write(requests);
+    const text = await readUntil(socket, /\/5;/);
+    t.deepEqual(
+      text.match(/(?:one|other) \/\d;/g),
+      hosts.map((host, index) => `${host === 'web' ? 'one' : 'other'} /${index};`),
+    );
+  }
+});
+
+test('an answer may come before the body that was announced', async (t) => {
+  const server = await httpServer(t, (_, response) => response.writeHead(413, { connection: 'close' }).end('too large'));
+  const { proxy } = await proxyStage(t, { names, cluster: { '10.96.0.1:80': server.port } });
+  const socket = await dial(t, proxy);
+  socket.write(`POST http://web/ HTTP/1.1\r\nHost: web\r\n${authorization(proxy)}Content-Length: 1000\r\n\r\n`);
+  t.regex(await readUntil(socket, 'too large'), /^HTTP\/1\.1 413 /);
+});
+
+test('flows of plain requests and of CONNECT count the payload, and nothing that was said to the proxy', async (t) => {
+  const server = await httpServer(t, (_, response) => response.end('x'.repeat(1000)));
+  const port = await tcpServer(t, (socket) => socket.on('data', (chunk: Buffer) => chunk.includes('!') && socket.end('answer')));
+  const reset = await tcpServer(t, (socket) => socket.on('data', () => socket.resetAndDestroy()));
+  const { proxy, flows } = await proxyStage(t, {
+    names,
+    cluster: { '10.96.0.1:80': server.port, '10.96.0.1:81': port, '10.96.0.1:82': reset },
+  });
+  const ended: FlowSnapshot[] = [];
+  flows.watch((flow) => flow.state === 'ended' && ended.push(flow.snapshot()));
+  await get(proxy, 'http://web/', { agent: new Agent() });
+  while (ended.length < 1) await delay(5);
+  t.true((ended[0]?.received ?? 0) > 1000 && (ended[0]?.sent ?? 0) > 20, JSON.stringify(ended[0]));
+  const socket = await dial(t, proxy);
+  socket.write(`CONNECT web:81 HTTP/1.1\r\n${authorization(proxy)}\r\nearly`);
+  await readUntil(socket, '\r\n\r\n');
+  socket.end(' late!');
+  await readUntil(socket, 'answer');
+  while (ended.length < 2) await delay(5);
+  t.like(ended[1], { sent: 11, received: 6, why: undefined });
+  const third = await connectTo(t, proxy, 'web:82');
+  third.socket.write('x');
+  while (ended.length < 3) await delay(5);
+  t.is(ended[2]?.why, 'reset by the far end');
 });

@@ -3,6 +3,7 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { once } from 'node:events';
 import type { ExecutionContext } from 'ava';
 import { answerDial } from '../../../../../src/forwarder/index.ts';
+import { FlowTable } from '../../../../../src/kpctl/flows/flow-table.ts';
 import { Notices } from '../../../../../src/kpctl/links/notices.ts';
 import { laptopAssociation } from '../../../../../src/kpctl/laptop/laptop-association.ts';
 import { Dialler } from '../../../../../src/kpctl/run/proxy/dialler.ts';
@@ -59,7 +60,9 @@ export async function proxyStage(t: ExecutionContext, { names = {}, cluster = {}
     },
   );
   const warnings: string[] = [];
+  const flows = new FlowTable();
   const dialler = new Dialler({
+    flows,
     names: new ProxyNames({ resolve: resolverOf(names), search, ...(lookup !== undefined && { lookup }) }),
     isCluster: (address) => address.startsWith('10.'),
     session: async () => laptop,
@@ -68,7 +71,7 @@ export async function proxyStage(t: ExecutionContext, { names = {}, cluster = {}
   });
   const proxy = await ProxyServer.listen({ dialler, onAssociation: laptopAssociation });
   t.teardown(async () => await proxy.close());
-  return { proxy, session: laptop, asked, warnings };
+  return { proxy, session: laptop, asked, warnings, flows };
 }
 
 /** A connection to the proxy, whose errors nobody minds. */
