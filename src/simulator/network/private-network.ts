@@ -209,7 +209,7 @@ class Network implements PrivateNetwork {
     const pid = await this.#events.started.promise.catch((error: unknown) => {
       throw error instanceof NotStarted ? notStartedFailure({ command, environment, directory: cwd }, error.code) : error;
     });
-    this.#timer = setInterval(() => void this.#check(), checkInterval);
+    this.#timer = setInterval(() => void this.#ports.check(), checkInterval);
     const forwarded = this.#forwarded;
     const exited = this.#exit();
     // Whoever does not wait for it does not want to know.
@@ -277,10 +277,6 @@ class Network implements PrivateNetwork {
     } finally {
       clearInterval(this.#timer);
     }
-  }
-
-  async #check(): Promise<void> {
-    await this.#ports.check();
   }
 
   #flow(socket: Socket, onFlow: FlowHandler): void {
