@@ -331,8 +331,11 @@ const sections: readonly (readonly [string, string])[] = [
 async function systemState(root: Seat): Promise<Map<string, readonly string[]>> {
   const script = sections.map(([name, commands]) => `echo '== ${name}'\n(${commands}) 2>&1`).join('\n');
   const text = await root.out('sh', '-c', script);
-  // counters move by themselves
-  const steady = text.replaceAll(/counter packets \d+ bytes \d+/g, 'counter').replaceAll(/ expires \S+| \d+sec/g, '');
+  // counters move by themselves, and so does what a device says of its carrier
+  const steady = text
+    .replaceAll(/^(\S+ +)(?:UP|DOWN|UNKNOWN|LOWERLAYERDOWN) +/gm, '$1')
+    .replaceAll(/counter packets \d+ bytes \d+/g, 'counter')
+    .replaceAll(/ expires \S+| \d+sec/g, '');
   const state = new Map<string, string[]>();
   let lines: string[] = [];
   for (const line of steady.split('\n')) {
