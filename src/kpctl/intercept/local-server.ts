@@ -51,9 +51,11 @@ function undelivered(result: AssociationResult): DatagramsUndelivered {
 
 /**
  * Whether something listens there now, on either loopback. Read from proc_net_tcp(5) and its like for UDP: a connection made to find out
- * would be one that the server did not expect, and a server that speaks first would be heard by nobody.
+ * would be one that the server did not expect, and a server that speaks first would be heard by nobody. Where there is no such table it cannot be known,
+ * and counts as yes.
  */
 export async function localServerListens(port: number, protocol: PortProtocol = 'tcp'): Promise<boolean> {
+  if (process.platform !== 'linux') return true;
   if (protocol === 'udp') {
     return (await Promise.all([boundUdpAddresses('udp', port), boundUdpAddresses('udp6', port)])).some((addresses) => addresses.length > 0);
   }

@@ -141,8 +141,15 @@ async function joinTo(reached: Reached, options: JoinOptions, stack: OwnedStack,
   const setNames = async (plan: NamesPlan): Promise<void> => {
     const text = JSON.stringify(plan);
     if (machine === undefined || text === named) return;
-    await machine.setNames(plan);
+    // Before it is done: a change back that comes meanwhile is one, too.
+    const previous = named;
     named = text;
+    try {
+      await machine.setNames(plan);
+    } catch (error) {
+      if (named === text) named = previous;
+      throw error;
+    }
   };
   const carried = {
     isCluster: (address: string) => capture.has(address),
