@@ -225,7 +225,7 @@ test('a kpctl up is told with what it captures; what a killed one has left is a 
   t.deepEqual(lines(await up({})), ['ok no kpctl up has joined this machine, and none has left anything']);
   const [left] = await up({ leftovers: () => ({ name: 'ada', since }) });
   t.is(left?.verdict, 'problem');
-  t.regex(left?.seen ?? '', /was killed and has left settings.*\[UP_LEFTOVERS\]$/);
+  t.regex(left?.seen ?? '', /was killed \(or could not undo everything\) and has left settings.*\[UP_LEFTOVERS\]$/);
   t.regex(left?.fix ?? '', /sudo kpctl down/);
   const joined = lines(await up({ owner: () => mine, status: async () => await Promise.resolve(status) }));
   t.regex(joined[0] ?? '', /^ok joined test \(https:\/\/test\), namespace shop, through the gateway/);
