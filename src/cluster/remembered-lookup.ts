@@ -4,11 +4,11 @@ import type { LookupFunction } from 'node:net';
 /** An answer that takes longer is not waited for, if there was one before. */
 const PATIENCE_MILLISECONDS = 1_000;
 
-/** As `dns.lookup` with `all`; tests give their own. */
+/** As `dns.lookup` with `all`, which gives no addresses with an error; tests give their own. */
 export type LookUpAll = (
   host: string,
   options: LookupOptions & { all: true },
-  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
+  callback: (error: NodeJS.ErrnoException | null, addresses?: LookupAddress[]) => void,
 ) => void;
 
 /**
@@ -20,7 +20,7 @@ export function rememberedLookup(lookUp: LookUpAll = lookUpBySystem, patienceMil
   return (host, options, callback) => {
     const known = remembered.get(host);
     let answered = false;
-    const answer = (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]): void => {
+    const answer = (error: NodeJS.ErrnoException | null, addresses: LookupAddress[] = []): void => {
       clearTimeout(timer);
       if (answered) return;
       answered = true;
@@ -31,7 +31,7 @@ export function rememberedLookup(lookUp: LookUpAll = lookUpBySystem, patienceMil
     };
     const timer = known === undefined ? undefined : setTimeout(() => answer(null, known), patienceMilliseconds);
     lookUp(host, { ...options, all: true }, (error, addresses) => {
-      if (error === null && addresses.length > 0) remembered.set(host, addresses);
+      if (error === null && addresses !== undefined && addresses.length > 0) remembered.set(host, addresses);
       if (error !== null && known !== undefined) answer(null, known);
       else answer(error, addresses);
     });

@@ -10,7 +10,7 @@ function system(...answers: Answer[]): LookupFunction {
   return rememberedLookup((_host, _options, callback) => {
     const answer = answers.shift() ?? 'silence';
     if (answer === 'silence') return;
-    if (answer instanceof Error) callback(answer, []);
+    if (answer instanceof Error) callback(answer);
     else
       callback(
         null,
