@@ -51,7 +51,8 @@ async function attempt(stage: Stage, ...argv: string[]): Promise<Outcome> {
 
 /** What `up` may change. (Link-local routes come when the kernel is done with looking for duplicates.) */
 async function machineOf(stage: Stage): Promise<string> {
-  const script = 'nft list ruleset; ip rule; ip -6 rule; ip route show table all | grep -v fe80; ip -brief link; cat /etc/resolv.conf; ls -A /var/lib';
+  const script =
+    'nft list ruleset; ip rule; ip -6 rule; ip route show table all | grep -v fe80; ip -brief link; cat /etc/resolv.conf; ls -A /var/lib';
   return await onLaptop(stage, 'sh', '-c', script);
 }
 
