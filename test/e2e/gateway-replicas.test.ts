@@ -172,7 +172,7 @@ test.serial('flows of a gateway pod that falls silent are reset, and calls go on
     DEAD_MILLISECONDS + 6_000,
   );
   // New flows do not wait until the tunnel counts as lost.
-  t.deepEqual(failedAfter(seen, SUSPECT_MILLISECONDS + 1_500), []);
+  t.deepEqual(failedAfter(seen, SUSPECT_MILLISECONDS + 2_500), []);
   const kept = seen.lines.find(({ kind }) => kind === 'kept');
   t.is(kept?.outcome, 'ECONNRESET');
   t.true((kept?.began ?? 0) + (kept?.milliseconds ?? 0) < seen.at + DEAD_MILLISECONDS + 3_000);
