@@ -136,7 +136,7 @@ test('zsh completes', async (stage) => {
 });
 
 test('fish completes', async (stage) => {
-  const fish = async (line: string): Promise<string> => {
+  const once = async (line: string): Promise<string> => {
     const script = `kpctl completion fish | source; complete -C '${line}'`;
     const { stdout } = await stage.laptop.attempt('env', [
       ...Object.entries(stage.environment).map(([name, value]) => `${name}=${value}`),
@@ -147,6 +147,12 @@ test('fish completes', async (stage) => {
       script,
     ]);
     return stdout.replaceAll(/\t.*/g, '').trim();
+  };
+  // Asked again when the machine was too busy for the deadline.
+  const fish = async (line: string): Promise<string> => {
+    let found = '';
+    for (let tries = 0; tries < 5 && found === ''; tries += 1) found = await once(line);
+    return found;
   };
   assert.equal(await fish('kpctl vers'), 'version');
   assert.equal(await fish('kpctl intercept deployment/we'), 'deployment/web');
