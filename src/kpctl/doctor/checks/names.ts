@@ -1,4 +1,4 @@
-import { lookup as lookUp, Resolver } from 'node:dns/promises';
+import { Resolver } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseResolvConf } from '../../../simulator/dns/index.ts';
@@ -9,10 +9,12 @@ import { choose, warningsAbout } from '../../../simulator/machine/names/choose.t
 import { lookAround } from '../../../simulator/machine/names/surroundings.ts';
 import { askUp } from '../ask-up.ts';
 import type { Examination } from '../examination.ts';
+import { lookUpBySystem } from '../system-lookup.ts';
 import { NOT_REACHED, note, ok, problem, unknown, warning, type Seen } from '../finding.ts';
 import type { Check } from '../run-checks.ts';
 
 const RESOLV_CONF = '/etc/resolv.conf';
+const LOOK_UP_MILLISECONDS = 3_000;
 /** systemd-resolved's stub (systemd-resolved.service(8)). */
 const STUB = '127.0.0.53';
 
@@ -58,12 +60,11 @@ const system: NamesParts = {
     resolver.setServers(servers);
     return await resolver.resolve4(name);
   },
-  lookUp,
+  lookUp: async (name) => await lookUpBySystem(name, LOOK_UP_MILLISECONDS),
 };
 
 /** A name of the internet that is there to be looked up (RFC 2606, section 3). */
 const OUTSIDE = 'example.com';
-const LOOK_UP_MILLISECONDS = 3_000;
 
 /**
  * How names are found: under `kpctl run` those of the cluster by kpctl from watches, the others by this machine's resolvers; how `kpctl up` joins them for the whole
