@@ -324,5 +324,7 @@ test('while no operator runs pods start without a sidecar', async (t) => {
     await inSystem('scale', 'deployment/kpeering-operator', `--replicas=${replicas}`);
     await inSystem('rollout', 'status', 'deployment/kpeering-operator', '--timeout=60s');
   }
-  t.true(isInjected(await admitted(podManifest(asking))));
+  // The node's Service rules follow readiness by a moment.
+  await until('the webhook is called again', 20, async () => isInjected(await admitted(podManifest(asking))));
+  t.pass();
 });
